@@ -1,0 +1,22 @@
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+/*
+ * One line an event: a fixed message, then key=value pairs, for example
+ *     log_info("lease granted", "host=%s bind=%u", host, bind);
+ * To stderr with the journal's <N> priority prefix when the output is not a terminal.
+ * Lower layers return errors; only programs log.
+ */
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+void log_init(const char *program, enum log_level most);
+
+void log_at(enum log_level level, const char *what, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#define log_error(what, ...) log_at(LOG_LEVEL_ERROR, what, __VA_ARGS__)
+#define log_warn(what, ...)  log_at(LOG_LEVEL_WARN, what, __VA_ARGS__)
+#define log_info(what, ...)  log_at(LOG_LEVEL_INFO, what, __VA_ARGS__)
+#define log_debug(what, ...) log_at(LOG_LEVEL_DEBUG, what, __VA_ARGS__)

@@ -1,0 +1,126 @@
+#pragma once
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What the engine wants done, as plain data: the closed list that the store, the data
+ * plane and the programs understand.  All pointers are borrowed for the call.
+ *
+ * Times are milliseconds of the engine's clock (the caller's monotonic clock that also
+ * counts suspend: CLOCK_BOOTTIME).
+ */
+
+enum lease_method { METHOD_RSA_IP, METHOD_RSAP_IP, METHOD_RSIPSEC, METHOD_LISTEN, METHODS };
+enum tunnel_type { TUNNEL_IPIP = 1, TUNNEL_GRE = 2, TUNNEL_L2TP = 3 };
+enum transport { TRANSPORT_UDP, TRANSPORT_TCP, TRANSPORTS };
+
+/* The words of the interfaces: "rsa-ip", "ipip", "udp", ...; NULL for anything else. */
+const char *lease_method_name(enum lease_method m);
+const char *tunnel_type_name(enum tunnel_type t);
+const char *transport_name(enum transport t);
+
+/* Whom a message came from or goes to. */
+struct peer {
+	enum transport transport;
+	uint32_t addr;      /* the host's private address */
+	uint16_t port;      /* its port */
+	uint32_t local;     /* the gateway's address that was spoken to: Na, tunnel end */
+	uint16_t local_port;
+	uint64_t conn;      /* TCP: the connection's number, never reused; 0 over UDP */
+};
+
+/* Remote flow policy of one lease (RFC 3103 section 7.2). */
+enum remote_flow { REMOTE_NONE, REMOTE_MACRO, REMOTE_MICRO };
+struct remote {
+	enum remote_flow flow;
+	uint32_t addr; /* macro and micro */
+	uint16_t port; /* micro */
+};
+
+/* A binding: what one host holds under one Bind ID. */
+struct lease {
+	uint32_t client_id;
+	uint32_t bind_id;
+	uint32_t host;    /* private address, also the tunnel's far end */
+	uint32_t gateway; /* Na: the tunnel's near end */
+	uint32_t address; /* Nb */
+	enum lease_method method;
+	enum tunnel_type tunnel;
+	const struct range *ports; /* sorted, disjoint; 0 with RSA-IP or don't need */
+	size_t n_ports;            /* ranges, not ports */
+	const struct range *spis;
+	size_t n_spis;
+	struct remote remote;
+	uint64_t granted_ms;
+	uint64_t expires_ms;
+};
+
+/* A registered host. */
+struct registration {
+	uint32_t client_id;
+	uint32_t host;
+	struct peer peer; /* where asynchronous messages go */
+	bool counters;    /* the host sends Message Counters (always over UDP) */
+	uint32_t counter; /* the last one processed; 0 over TCP without */
+	uint64_t expires_ms;
+	size_t bindings;
+};
+
+/* A released tuple set that rests before it may be leased again (RFC 3102 6.1). */
+struct resting {
+	uint32_t address;
+	enum { REST_ADDRESS, REST_PORT, REST_SPI } kind;
+	struct range range;
+	uint64_t until_ms;
+};
+
+enum effect_kind {
+	EFFECT_REPLY,   /* send bytes to a peer */
+	EFFECT_INSTALL, /* the data plane carries this lease from now on, or with new values */
+	EFFECT_REMOVE,  /* the data plane forgets it */
+	EFFECT_PERSIST, /* the store keeps or forgets a record before replies leave */
+	EFFECT_AUDIT,   /* somebody began, extended or ended holding something */
+};
+
+enum persist_kind { PERSIST_REGISTRATION, PERSIST_LEASE, PERSIST_RESTING };
+enum audit_kind { AUDIT_REGISTER, AUDIT_DEREGISTER, AUDIT_GRANT, AUDIT_EXTEND, AUDIT_END };
+/* Why a lease or registration ended. */
+enum end_reason { END_FREED, END_DEREGISTERED, END_EXPIRED, END_OPERATOR };
+
+struct effect {
+	enum effect_kind kind;
+	union {
+		struct {
+			struct peer to;
+			const uint8_t *bytes;
+			size_t len;
+			bool async; /* not the answer to a request */
+			bool close; /* TCP: close the connection after these bytes */
+			uint16_t error; /* the RSIP error number it carries, or 0 */
+		} reply;
+		const struct lease *lease; /* install, remove */
+		struct {
+			enum persist_kind kind;
+			bool gone; /* delete the record; else write it */
+			union {
+				const struct registration *reg;
+				const struct lease *lease;
+				const struct resting *resting;
+			};
+		} persist;
+		struct {
+			enum audit_kind kind;
+			enum end_reason reason;
+			uint64_t at_ms;
+			const struct registration *reg; /* NULL with a lease event */
+			const struct lease *lease;      /* NULL with a registration event */
+		} audit;
+	};
+};
+
+/* Called once for each effect, in order; must not call back into the engine. */
+typedef void (*effect_sink)(void *ctx, const struct effect *e);
