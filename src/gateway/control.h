@@ -1,0 +1,49 @@
+#pragma once
+
+#include "dataplane/dp.h"
+#include "engine/engine.h"
+#include "ipc/ipc.h"
+#include "metrics/metrics.h"
+
+/*
+ * The gateway's control methods (org.rsipsec.gateway.*) behind `rsip gateway`: what the
+ * engine and the data plane hold as JSON, and the operator's verbs.
+ */
+
+/* What rsipd lends to control and gw_metrics; must outlive both. */
+struct control_source {
+	void *ctx; /* for the functions below */
+	struct engine *engine;
+	uint64_t (*now_ms)(void *ctx); /* the engine's clock */
+	void (*stats)(void *ctx, struct dp_stats *out);
+	/*
+	 * Read the configuration again and take it.  0, or a negative code with nothing
+	 * changed and the sentence (file, line, what is wrong) in why.
+	 */
+	int (*reload)(void *ctx, char *why, size_t why_size);
+	/*
+	 * After engine_release() and engine_deregister(): commit what they changed and
+	 * let their messages leave, before the operator is told.
+	 */
+	int (*settle)(void *ctx, char *why, size_t why_size);
+	/* False with a sentence when something needs the operator (the store is
+	 * failing...). */
+	bool (*healthy)(void *ctx, char *why, size_t why_size);
+
+	const char *driver; /* of the data plane, as chosen */
+	const char *config_file;
+	const char *const *listen; /* "10.0.0.1:4555" */
+	size_t n_listen;
+	bool udp, tcp;
+	uint64_t started_ms; /* on the engine's clock */
+	/* Of rsip_request_seconds: rsipd observes from a request's arrival to its answer.
+	 */
+	struct metrics_histogram request_seconds;
+};
+
+/* The table for ipc_server_conf.methods; its ctx must be the control_source. */
+extern const struct ipc_method control_methods[];
+
+/* One lease or registration as in `--json`; NULL when memory is short. */
+json_t *control_lease_json(const struct lease *l, uint64_t now_ms);
+json_t *control_registration_json(const struct registration *r, uint64_t now_ms);
