@@ -78,6 +78,12 @@ int store_apply(struct store *s, const struct effect *persist);
  * until a commit succeeds; store_error() says in one sentence what failed.
  */
 int store_commit(struct store *s);
+/*
+ * Write down the time in an empty commit: at the end of the program and every few
+ * minutes, so that a step of the wall clock in a quiet hour does not count after a
+ * reboot.
+ */
+int store_mark(struct store *s);
 /* Forget the batch. */
 void store_abort(struct store *s);
 /* Records applied and not yet committed. */
