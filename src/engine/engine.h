@@ -113,6 +113,14 @@ void engine_each_registration(const struct engine *e,
 void engine_each_lease(const struct engine *e,
 	bool (*fn)(void *ctx, const struct lease *l), void *ctx);
 
+/*
+ * One of them by its ID, for a long list that is sent in pieces while the engine goes on:
+ * 0 or ERR_NOTFOUND.  The ranges are borrowed until the next call into the engine.
+ */
+int engine_registration_find(
+	const struct engine *e, uint32_t client_id, struct registration *r);
+int engine_lease_find(const struct engine *e, uint32_t bind_id, struct lease *l);
+
 struct engine_address {
 	const char *pool;
 	uint32_t address;
