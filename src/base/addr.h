@@ -10,7 +10,7 @@
  */
 
 #define ADDR_TEXT_MAX   16 /* "255.255.255.255" and its NUL */
-#define PREFIX_TEXT_MAX 19
+#define PREFIX_TEXT_MAX 20
 
 struct prefix4 {
 	uint32_t addr; /* host order, host bits zero */
@@ -34,7 +34,8 @@ bool prefix_has(const struct prefix4 *p, uint32_t addr);
 uint32_t prefix_mask(uint8_t len);
 
 /* "ADDRESS:PORT"; the port is required unless default_port is not 0. */
-int endpoint_parse(const char *text, uint16_t default_port, uint32_t *addr, uint16_t *port);
+int endpoint_parse(
+	const char *text, uint16_t default_port, uint32_t *addr, uint16_t *port);
 
 /* "N" or "N-M", decimal or 0x hexadecimal, within min..max. */
 int range_parse(const char *text, uint32_t min, uint32_t max, struct range *r);
