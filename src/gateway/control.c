@@ -1,0 +1,396 @@
+/*
+ * The methods of rsipd's control socket.  Answers for the JSON that docs/control.md
+ * promises and for never holding the loop: a long list notes the IDs first and is then
+ * sent in pieces, each when the client has read the one before.
+ */
+#include "gateway/control.h"
+
+#include "base/err.h"
+#include "gateway/control_json.h"
+#include "gateway/gw_metrics.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One piece of a list: about a millisecond's work. */
+#define PIECE_ITEMS  256
+#define PIECE_RANGES 4096
+
+/* --- lists ----------------------------------------------------------------------------
+ */
+
+struct listing;
+
+/* What a list is of. */
+struct listing_kind {
+	const char *key; /* of the array in the answer */
+	/* Note the IDs of all there is now. */
+	void (*gather)(struct listing *l);
+	/*
+	 * Append the item of an ID to the piece, or nothing when it is no more.  Adds to
+	 * *weight what it cost beyond an item.
+	 */
+	int (*item)(struct listing *l, uint32_t id, json_t *piece, size_t *weight);
+};
+
+struct listing {
+	const struct listing_kind *kind;
+	struct control_source *source;
+	uint32_t *ids;
+	size_t n, size, next;
+	bool short_of_memory;
+};
+
+static bool listing_note(struct listing *l, uint32_t id)
+{
+	if (l->n == l->size) {
+		size_t size = l->size > 0 ? l->size * 2 : 256;
+		uint32_t *ids = realloc(l->ids, size * sizeof(*ids));
+
+		if (ids == NULL) {
+			l->short_of_memory = true;
+			return false;
+		}
+		l->ids = ids;
+		l->size = size;
+	}
+	l->ids[l->n++] = id;
+	return true;
+}
+
+static void listing_free(struct listing *l)
+{
+	free(l->ids);
+	free(l);
+}
+
+static int listing_piece(struct listing *l, json_t *piece)
+{
+	size_t weight = 0;
+
+	for (size_t i = 0; i < PIECE_ITEMS && weight < PIECE_RANGES && l->next < l->n;
+		i++) {
+		int err = l->kind->item(l, l->ids[l->next++], piece, &weight);
+
+		if (err != 0)
+			return err;
+	}
+	return 0;
+}
+
+/* The next piece; the last one ends the call and the listing. */
+static void listing_step(void *ctx, struct ipc_call *call)
+{
+	struct listing *l = ctx;
+	json_t *piece = json_array();
+	int err = piece != NULL ? listing_piece(l, piece) : -ENOMEM;
+	json_t *answer = err == 0 ? json_pack("{s:O}", l->kind->key, piece) : NULL;
+
+	json_decref(piece);
+	if (answer == NULL) {
+		ipc_error(call, IPC_INTERNAL, "%s", err_text(-ENOMEM));
+	} else if (l->next == l->n) {
+		ipc_reply(call, answer);
+	} else if (!ipc_wants_more(call)) {
+		json_decref(answer);
+		ipc_error(call, IPC_REFUSED,
+			"the %s do not fit in one answer: call with more", l->kind->key);
+	} else if (ipc_continue(call, answer) != 0) {
+		ipc_reply(call, NULL); /* nobody is there any more */
+	} else {
+		ipc_when_drained(call, listing_step, l);
+		return;
+	}
+	listing_free(l);
+}
+
+static void listing_start(struct control_source *source, struct ipc_call *call,
+	const struct listing_kind *kind)
+{
+	struct listing *l = calloc(1, sizeof(*l));
+
+	if (l == NULL) {
+		ipc_error(call, IPC_INTERNAL, "%s", err_text(-ENOMEM));
+		return;
+	}
+	l->kind = kind;
+	l->source = source;
+	kind->gather(l);
+	if (!l->short_of_memory) {
+		listing_step(l, call);
+		return;
+	}
+	ipc_error(call, IPC_INTERNAL, "%s", err_text(-ENOMEM));
+	listing_free(l);
+}
+
+static uint64_t source_now(const struct control_source *s)
+{
+	return s->now_ms(s->ctx);
+}
+
+static int piece_append(json_t *piece, json_t *item)
+{
+	return item != NULL && json_array_append_new(piece, item) == 0 ? 0 : -ENOMEM;
+}
+
+static bool note_registration(void *ctx, const struct registration *r)
+{
+	return listing_note(ctx, r->client_id);
+}
+
+static void gather_clients(struct listing *l)
+{
+	engine_each_registration(l->source->engine, note_registration, l);
+}
+
+static int item_client(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
+{
+	struct registration r;
+
+	(void)weight;
+	if (engine_registration_find(l->source->engine, id, &r) != 0)
+		return 0; /* ended since it was noted */
+	return piece_append(piece, control_registration_json(&r, source_now(l->source)));
+}
+
+static bool note_lease(void *ctx, const struct lease *lease)
+{
+	return listing_note(ctx, lease->bind_id);
+}
+
+static void gather_bindings(struct listing *l)
+{
+	engine_each_lease(l->source->engine, note_lease, l);
+}
+
+static int item_binding(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
+{
+	struct lease lease;
+
+	if (engine_lease_find(l->source->engine, id, &lease) != 0)
+		return 0;
+	*weight += lease.n_ports + lease.n_spis;
+	return piece_append(piece, control_lease_json(&lease, source_now(l->source)));
+}
+
+/*
+ * Addresses have no ID of their own; they are walked in the engine's order, one noted
+ * "ID" for each piece's worth, so that a /16 is not one piece either.
+ */
+struct address_walk {
+	struct listing *l; /* while gathering */
+	json_t *pools;     /* while making a piece */
+	size_t at, from;
+	bool failed;
+};
+
+static bool note_addresses(void *ctx, const struct engine_address *a)
+{
+	struct address_walk *w = ctx;
+
+	(void)a;
+	return w->at++ % PIECE_ITEMS != 0 || listing_note(w->l, (uint32_t)(w->at - 1));
+}
+
+static void gather_pools(struct listing *l)
+{
+	struct address_walk w = { .l = l };
+
+	engine_each_address(l->source->engine, note_addresses, &w);
+}
+
+static bool put_address(void *ctx, const struct engine_address *a)
+{
+	struct address_walk *w = ctx;
+
+	if (w->at++ < w->from)
+		return true;
+	if (w->at > w->from + PIECE_ITEMS)
+		return false;
+	w->failed = control_json_address(w->pools, a) != 0;
+	return !w->failed;
+}
+
+static int item_pools(struct listing *l, uint32_t from, json_t *piece, size_t *weight)
+{
+	struct address_walk w = { .pools = piece, .from = from };
+
+	engine_each_address(l->source->engine, put_address, &w);
+	*weight = PIECE_RANGES; /* a piece by itself */
+	return w.failed ? -ENOMEM : 0;
+}
+
+static void list_clients(void *ctx, struct ipc_call *call, json_t *params)
+{
+	static const struct listing_kind kind = { "clients", gather_clients,
+		item_client };
+
+	(void)params;
+	listing_start(ctx, call, &kind);
+}
+
+static void list_bindings(void *ctx, struct ipc_call *call, json_t *params)
+{
+	static const struct listing_kind kind = { "bindings", gather_bindings,
+		item_binding };
+
+	(void)params;
+	listing_start(ctx, call, &kind);
+}
+
+static void list_pools(void *ctx, struct ipc_call *call, json_t *params)
+{
+	static const struct listing_kind kind = { "pools", gather_pools, item_pools };
+
+	(void)params;
+	listing_start(ctx, call, &kind);
+}
+
+/* --- objects --------------------------------------------------------------------------
+ */
+
+static void reply_or_fail(struct ipc_call *call, json_t *answer)
+{
+	if (answer != NULL)
+		ipc_reply(call, answer);
+	else
+		ipc_error(call, IPC_INTERNAL, "%s", err_text(-ENOMEM));
+}
+
+static void get_counters(void *ctx, struct ipc_call *call, json_t *params)
+{
+	(void)params;
+	reply_or_fail(call, control_json_metrics(gw_metrics_collect, ctx));
+}
+
+static json_t *transports_json(const struct control_source *s)
+{
+	json_t *list = json_array();
+
+	if (s->tcp)
+		(void)json_array_append_new(list, json_string("tcp"));
+	if (s->udp)
+		(void)json_array_append_new(list, json_string("udp"));
+	return list;
+}
+
+static json_t *listen_json(const struct control_source *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < s->n_listen; i++)
+		(void)json_array_append_new(list, json_string(s->listen[i]));
+	return list;
+}
+
+static uint64_t bindings_count(const struct engine_counters *c)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < METHODS; i++)
+		n += c->bindings[i];
+	return n;
+}
+
+static void get_status(void *ctx, struct ipc_call *call, json_t *params)
+{
+	const struct control_source *s = ctx;
+	const struct engine_counters *c = engine_counters(s->engine);
+	char why[IPC_WHY] = "ok";
+	bool healthy = s->healthy == NULL || s->healthy(s->ctx, why, sizeof(why));
+
+	(void)params;
+	reply_or_fail(
+		call, json_pack("{s:s, s:I, s:s, s:o, s:o, s:s?, s:I, s:I, s:b, s:s}",
+			      "version", RSIP_VERSION, "uptime",
+			      (json_int_t)((source_now(s) - s->started_ms) / 1000),
+			      "driver", s->driver, "transports", transports_json(s),
+			      "listen", listen_json(s), "config", s->config_file,
+			      "clients", (json_int_t)c->registrations, "bindings",
+			      (json_int_t)bindings_count(c), "healthy", (int)healthy,
+			      "health", healthy ? "ok" : why));
+}
+
+/* --- verbs ----------------------------------------------------------------------------
+ */
+
+/* An ID among the parameters, or the call ended with what is wrong. */
+static bool id_param(
+	struct ipc_call *call, const json_t *params, const char *name, uint32_t *id)
+{
+	const json_t *value = json_object_get(params, name);
+	json_int_t n = json_integer_value(value);
+
+	if (!json_is_integer(value) || n < 1 || n > (json_int_t)UINT32_MAX) {
+		ipc_error(call, IPC_INVALID_PARAMETER,
+			"%s must be a number from 1 to 4294967295", name);
+		return false;
+	}
+	*id = (uint32_t)n;
+	return true;
+}
+
+/* The end of a verb: what it changed is committed and told before the operator is. */
+static void verb_end(struct control_source *s, struct ipc_call *call, int err,
+	const char *what, uint32_t id)
+{
+	char why[IPC_WHY] = "";
+
+	if (err == ERR_NOTFOUND) {
+		ipc_error(call, IPC_NOT_FOUND, "there is no %s %u", what, id);
+		return;
+	}
+	if (err == 0)
+		err = s->settle(s->ctx, why, sizeof(why));
+	if (err != 0)
+		ipc_error_code(call, err, why[0] != 0 ? why : err_text(err));
+	else
+		ipc_reply(call, NULL);
+}
+
+static void do_release(void *ctx, struct ipc_call *call, json_t *params)
+{
+	struct control_source *s = ctx;
+	uint32_t id;
+
+	if (id_param(call, params, "bind_id", &id))
+		verb_end(s, call, engine_release(s->engine, id, source_now(s)), "binding",
+			id);
+}
+
+static void do_deregister(void *ctx, struct ipc_call *call, json_t *params)
+{
+	struct control_source *s = ctx;
+	uint32_t id;
+
+	if (id_param(call, params, "client_id", &id))
+		verb_end(s, call, engine_deregister(s->engine, id, source_now(s)),
+			"client", id);
+}
+
+static void do_reload(void *ctx, struct ipc_call *call, json_t *params)
+{
+	struct control_source *s = ctx;
+	char why[IPC_WHY] = "";
+	int err = s->reload(s->ctx, why, sizeof(why));
+
+	(void)params;
+	if (err != 0)
+		ipc_error_code(call, err, why[0] != 0 ? why : err_text(err));
+	else
+		ipc_reply(call, NULL);
+}
+
+const struct ipc_method control_methods[] = {
+	{ "org.rsipsec.gateway.ListClients", list_clients },
+	{ "org.rsipsec.gateway.ListBindings", list_bindings },
+	{ "org.rsipsec.gateway.ListPools", list_pools },
+	{ "org.rsipsec.gateway.GetCounters", get_counters },
+	{ "org.rsipsec.gateway.GetStatus", get_status },
+	{ "org.rsipsec.gateway.Release", do_release },
+	{ "org.rsipsec.gateway.Deregister", do_deregister },
+	{ "org.rsipsec.gateway.Reload", do_reload },
+	{ NULL, NULL },
+};

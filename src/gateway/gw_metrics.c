@@ -1,0 +1,241 @@
+/*
+ * Which numbers rsipd shows and how they are called.  The engine and the driver count,
+ * the metrics module writes; here is only the list (docs/metrics.md says the same in
+ * words). No label ever names a host: the number of series is bounded by the
+ * configuration.
+ */
+#include "gateway/gw_metrics.h"
+
+#include "gateway/control.h"
+#include "wire/proto.h"
+
+#include <stdio.h>
+
+/* A walk under way: where it comes from and where it goes. */
+struct walk {
+	const struct control_source *source;
+	const struct metrics_sink *to;
+	const struct engine_counters *counters;
+	struct dp_stats stats;
+};
+
+static void family(
+	struct walk *w, const char *name, enum metrics_kind kind, const char *help)
+{
+	w->to->family(w->to->ctx, name, kind, help);
+}
+
+static void sample(struct walk *w, uint64_t value)
+{
+	w->to->sample(w->to->ctx, NULL, 0, value);
+}
+
+static void sample1(struct walk *w, const char *label, const char *word, uint64_t value)
+{
+	struct metrics_label l = { label, word };
+
+	w->to->sample(w->to->ctx, &l, 1, value);
+}
+
+/* The counters of the engine without a label. */
+static const struct {
+	const char *name;
+	enum metrics_kind kind;
+	const char *help;
+	size_t offset;
+} plain[] = {
+	{ "rsip_clients", METRICS_GAUGE, "Registered hosts.",
+		offsetof(struct engine_counters, registrations) },
+	{ "rsip_udp_duplicates_total", METRICS_COUNTER,
+		"Requests over UDP that repeat the last one and got the same answer.",
+		offsetof(struct engine_counters, udp_duplicates) },
+	{ "rsip_udp_stale_total", METRICS_COUNTER,
+		"Requests over UDP with a Message Counter of the past, dropped.",
+		offsetof(struct engine_counters, udp_stale) },
+	{ "rsip_udp_counter_gap_total", METRICS_COUNTER,
+		"Requests over UDP whose Message Counter left some out.",
+		offsetof(struct engine_counters, udp_counter_gap) },
+};
+
+static void walk_plain(struct walk *w)
+{
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		const char *at = (const char *)w->counters + plain[i].offset;
+
+		family(w, plain[i].name, plain[i].kind, plain[i].help);
+		sample(w, *(const uint64_t *)(const void *)at);
+	}
+}
+
+static void walk_requests(struct walk *w)
+{
+	uint64_t other = 0;
+
+	family(w, "rsip_requests_total", METRICS_COUNTER,
+		"Messages that arrived, by type.");
+	for (unsigned int i = 0; i < 256; i++) {
+		const char *name = rsip_msg_name((uint8_t)i);
+
+		if (name != NULL)
+			sample1(w, "type", name, w->counters->requests[i]);
+		else
+			other += w->counters->requests[i];
+	}
+	sample1(w, "type", "other", other);
+
+	family(w, "rsip_dropped_requests_total", METRICS_COUNTER,
+		"Messages dropped without an answer, as the protocol wants it.");
+	sample1(w, "reason", "short", w->counters->dropped_short);
+	sample1(w, "reason", "error_response", w->counters->dropped_error_response);
+	sample1(w, "reason", "rate", w->counters->dropped_rate);
+}
+
+static void walk_errors(struct walk *w)
+{
+	family(w, "rsip_errors_total", METRICS_COUNTER,
+		"ERROR_RESPONSE sent, by number.");
+	for (unsigned int i = 0; i < 512; i++) {
+		char code[8];
+
+		if (rsip_error_name((uint16_t)i) == NULL && w->counters->errors[i] == 0)
+			continue;
+		(void)snprintf(code, sizeof(code), "%u", i);
+		sample1(w, "code", code, w->counters->errors[i]);
+	}
+}
+
+static void walk_bindings(struct walk *w)
+{
+	static const char *const kinds[] = { "addr", "port", "spi" };
+
+	family(w, "rsip_bindings", METRICS_GAUGE, "Leases held, by method.");
+	for (unsigned int i = 0; i < METHODS; i++)
+		sample1(w, "method", lease_method_name(i), w->counters->bindings[i]);
+	family(w, "rsip_hold", METRICS_GAUGE, "Released tuples that rest before reuse.");
+	for (unsigned int i = 0; i < 3; i++)
+		sample1(w, "kind", kinds[i], w->counters->holding[i]);
+}
+
+/* The numbers of one address, a family each. */
+enum pool_number { POOL_FREE, POOL_HELD, POOL_RESTING, POOL_SPIS, POOL_NUMBERS };
+
+static const struct {
+	const char *name, *help;
+} pool_families[POOL_NUMBERS] = {
+	[POOL_FREE] = { "rsip_pool_ports_free", "Ports that can be leased now." },
+	[POOL_HELD] = { "rsip_pool_ports_held", "Ports leased." },
+	[POOL_RESTING] = { "rsip_pool_ports_resting", "Ports that rest before reuse." },
+	[POOL_SPIS] = { "rsip_pool_spis_held", "SPIs leased." },
+};
+
+struct pool_walk {
+	struct walk *w;
+	enum pool_number number;
+};
+
+static bool on_address(void *ctx, const struct engine_address *a)
+{
+	struct pool_walk *p = ctx;
+	char address[ADDR_TEXT_MAX];
+	const uint64_t values[POOL_NUMBERS] = {
+		[POOL_FREE] = a->ports_free,
+		[POOL_HELD] = a->ports_held,
+		[POOL_RESTING] = a->ports_resting,
+		[POOL_SPIS] = a->spis_held,
+	};
+
+	sample1(p->w, "address", addr_format(a->address, address), values[p->number]);
+	return true;
+}
+
+static void walk_pools(struct walk *w)
+{
+	for (unsigned int i = 0; i < POOL_NUMBERS; i++) {
+		struct pool_walk p = { w, i };
+
+		family(w, pool_families[i].name, METRICS_GAUGE, pool_families[i].help);
+		engine_each_address(w->source->engine, on_address, &p);
+	}
+}
+
+static uint64_t drops(const struct walk *w, unsigned int reason)
+{
+	return w->stats.dropped[DP_IN][reason] + w->stats.dropped[DP_OUT][reason];
+}
+
+static void walk_packets(struct walk *w)
+{
+	static const char *const words[DP_DIRECTIONS] = {
+		[DP_IN] = "in", [DP_OUT] = "out"
+	};
+
+	family(w, "rsip_packets_total", METRICS_COUNTER, "Packets of the data plane.");
+	for (unsigned int d = 0; d < DP_DIRECTIONS; d++) {
+		struct metrics_label l[2] = { { "direction", words[d] },
+			{ "verdict", "forward" } };
+		uint64_t dropped = 0;
+
+		for (unsigned int r = DP_OK + 1; r < DP_REASONS; r++)
+			dropped += w->stats.dropped[d][r];
+		w->to->sample(w->to->ctx, l, 2, w->stats.forwarded[d]);
+		l[1].value = "drop";
+		w->to->sample(w->to->ctx, l, 2, dropped);
+	}
+	family(w, "rsip_bytes_total", METRICS_COUNTER, "Bytes of the packets forwarded.");
+	for (unsigned int d = 0; d < DP_DIRECTIONS; d++)
+		sample1(w, "direction", words[d], w->stats.forwarded_bytes[d]);
+	family(w, "rsip_drops_total", METRICS_COUNTER, "Packets dropped, by reason.");
+	for (unsigned int r = DP_OK + 1; r < DP_REASONS; r++)
+		sample1(w, "reason", dp_reason_name(r), drops(w, r));
+}
+
+static void walk_dataplane(struct walk *w)
+{
+	family(w, "rsip_ike_cookies", METRICS_GAUGE, "IKE cookies known, by state.");
+	sample1(w, "state", "halfopen", w->stats.cookies_halfopen);
+	sample1(w, "state", "answered", w->stats.cookies_answered);
+	family(w, "rsip_reassembly", METRICS_COUNTER,
+		"Fragmented packets, by what came of them.");
+	sample1(w, "event", "ok", w->stats.reassembled);
+	sample1(w, "event", "timeout", drops(w, DP_FRAG_TIMEOUT));
+	sample1(w, "event", "overlap", drops(w, DP_FRAG_OVERLAP));
+	sample1(w, "event", "limit", drops(w, DP_FRAG_LIMIT));
+	family(w, "rsip_arp_answered_total", METRICS_COUNTER,
+		"ARP requests answered for leases.");
+	sample(w, w->stats.arp_answered);
+	family(w, "rsip_icmp_answered_total", METRICS_COUNTER, "ICMP messages sent.");
+	sample(w, w->stats.icmp_answered);
+}
+
+static void walk_program(struct walk *w)
+{
+	const struct control_source *s = w->source;
+	struct metrics_label l[2] = { { "version", RSIP_VERSION },
+		{ "driver", s->driver } };
+	uint64_t now_ms = s->now_ms(s->ctx);
+
+	family(w, "rsip_request_seconds", METRICS_HISTOGRAM,
+		"From the arrival of a request to its answer.");
+	w->to->histogram(w->to->ctx, &s->request_seconds);
+	family(w, "rsip_uptime_seconds", METRICS_GAUGE, "Since rsipd started.");
+	sample(w, (now_ms - s->started_ms) / 1000);
+	family(w, "rsip_build_info", METRICS_GAUGE,
+		"Always 1; version and data plane driver.");
+	w->to->sample(w->to->ctx, l, 2, 1);
+}
+
+void gw_metrics_collect(void *source, const struct metrics_sink *to)
+{
+	const struct control_source *s = source;
+	struct walk w = { .source = s, .to = to, .counters = engine_counters(s->engine) };
+
+	s->stats(s->ctx, &w.stats);
+	walk_plain(&w);
+	walk_requests(&w);
+	walk_errors(&w);
+	walk_bindings(&w);
+	walk_pools(&w);
+	walk_packets(&w);
+	walk_dataplane(&w);
+	walk_program(&w);
+}
