@@ -7,6 +7,7 @@
 #include "base/err.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -115,6 +116,7 @@ static void print_help(
 	FILE *out, const struct path *path, const struct cli_command *commands)
 {
 	const struct cli_command *last = path->n > 0 ? path->at[path->n - 1] : NULL;
+	const char *about;
 
 	(void)fputs("Usage: ", out);
 	print_path(out, path);

@@ -59,6 +59,7 @@ struct ipc_server_conf {
 /*
  * Listens.  The directory must exist.  A socket nobody listens on is replaced; where a
  * daemon answers, or something else has that name, ERR_EXISTS.  The sentence goes to why.
+ * The process ignores SIGPIPE from then on.
  */
 int ipc_server_new(uv_loop_t *loop, const struct ipc_server_conf *conf,
 	struct ipc_server **server, char *why, size_t why_size);

@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,10 +37,10 @@ struct conn {
 	unsigned int handles; /* of the two above, not yet closed */
 	struct ipc_frame in;
 	struct ipc_call *call; /* the one being worked on */
-	uint64_t used_ms;
-	size_t stalled_at; /* bytes queued when the stall timer last looked */
-	bool dispatching;  /* inside a handler: it must not start the next call */
-	bool hangup;       /* close when the queue is empty */
+	uint64_t used;         /* the server's count when it was last used */
+	size_t stalled_at;     /* bytes queued when the stall timer last looked */
+	bool dispatching;      /* inside a handler: it must not start the next call */
+	bool hangup;           /* close when the queue is empty */
 	bool closing;
 };
 
@@ -58,6 +59,7 @@ struct ipc_server {
 	uv_pipe_t pipe;
 	struct conn *conns;
 	size_t n_conns;
+	uint64_t uses;  /* grows with every use of any of them */
 	size_t handles; /* listener and connections whose memory the loop still holds */
 	bool closing;
 };
@@ -161,7 +163,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	ipc_frame_added(&c->in, (size_t)n);
-	c->used_ms = uv_now(c->server->loop);
+	c->used = ++c->server->uses;
 	conn_process(c);
 }
 
@@ -338,7 +340,7 @@ static bool server_has_room(struct ipc_server *s)
 	if (s->n_conns < s->conf.max_connections)
 		return true;
 	for (struct conn *c = s->conns; c != NULL; c = c->next)
-		if (c->call == NULL && (oldest == NULL || c->used_ms < oldest->used_ms))
+		if (c->call == NULL && (oldest == NULL || c->used < oldest->used))
 			oldest = c;
 	if (oldest == NULL)
 		return false;
@@ -366,7 +368,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	c->pipe.data = c;
 	c->stall.data = c;
 	ipc_frame_init(&c->in, s->conf.max_request);
-	c->used_ms = uv_now(s->loop);
+	c->used = ++s->uses;
 	c->next = s->conns;
 	if (s->conns != NULL)
 		s->conns->prev = c;
@@ -406,6 +408,8 @@ int ipc_server_new(uv_loop_t *loop, const struct ipc_server_conf *conf,
 		free(s);
 		return err;
 	}
+	/* libuv writes without MSG_NOSIGNAL: a client that left would end the daemon. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	s->handles = 1;
 	(void)uv_pipe_init(loop, &s->pipe, 0);
 	s->pipe.data = s;
@@ -459,7 +463,7 @@ static void call_end(struct ipc_call *call, json_t *answer)
 	if (c == NULL)
 		return;
 	c->call = NULL;
-	c->used_ms = uv_now(c->server->loop);
+	c->used = ++c->server->uses;
 	conn_process(c);
 }
 
