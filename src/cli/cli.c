@@ -125,9 +125,9 @@ static void print_help(
 	else if (last != NULL)
 		(void)fprintf(out, " [OPTIONS]%s%s", last->args != NULL ? " " : "",
 			last->args != NULL ? last->args : "");
-	(void)fprintf(out, "\n\n%s.\n",
-		last != NULL ? last->help
-			     : "Realm Specific IP: leases of a shared address");
+	about = last != NULL ? last->help
+			     : "Realm Specific IP: leases of a shared address";
+	(void)fprintf(out, "\n\n%c%s.\n", toupper((unsigned char)about[0]), about + 1);
 	if (last != NULL && last->details != NULL)
 		(void)fprintf(out, "\n%s\n", last->details);
 	if (commands != NULL)

@@ -329,6 +329,8 @@ void store_close(struct store *s)
 void store_set_map_step(struct store *s, size_t bytes)
 {
 	s->map_step = bytes;
+	if (mdb_env_set_mapsize(s->env, bytes) == 0)
+		s->map_size = bytes;
 }
 
 const char *store_error(const struct store *s)
