@@ -7,17 +7,18 @@
  * it decides per packet, the engine per request.
  */
 
-/* Why a packet was dropped: the reasons of rsip_drops_total, in the words of the metrics. */
+/* Why a packet was dropped: the reasons of rsip_drops_total, in the words of the metrics.
+ */
 enum dp_reason {
 	DP_OK,
-	DP_UNREGISTERED,       /* tunnel packet from a host without any lease here */
-	DP_OUTER_SRC,          /* inner source is leased, but not to this outer source */
+	DP_UNREGISTERED, /* tunnel packet from a host without any lease here */
+	DP_OUTER_SRC,    /* inner source is leased, but not to this outer source */
 	DP_TUNNEL_TYPE,
-	DP_ADDR_UNALLOWED,     /* 312 */
-	DP_ADDRPORT_UNALLOWED, /* 313 */
-	DP_REMOTE_UNALLOWED,   /* 314 */
+	DP_ADDR_UNALLOWED,       /* 312 */
+	DP_ADDRPORT_UNALLOWED,   /* 313 */
+	DP_REMOTE_UNALLOWED,     /* 314 */
 	DP_REMOTEPORT_UNALLOWED, /* 315 */
-	DP_IPSEC_UNALLOWED,    /* 401 */
+	DP_IPSEC_UNALLOWED,      /* 401 */
 	DP_NO_BIND,
 	DP_NO_SPI,
 	DP_NO_COOKIE,
@@ -31,9 +32,9 @@ enum dp_reason {
 	DP_FRAG_LIMIT,
 	DP_FRAG_OVERLAP,
 	DP_TTL,
-	DP_MARTIAN,            /* not a well-formed IPv4 packet */
-	DP_TOO_BIG,            /* DF set and too large: answered by fragmentation needed */
-	DP_NO_ROUTE,           /* could not be sent on */
+	DP_MARTIAN,  /* not a well-formed IPv4 packet */
+	DP_TOO_BIG,  /* DF set and too large: answered by fragmentation needed */
+	DP_NO_ROUTE, /* could not be sent on */
 	DP_REASONS
 };
 const char *dp_reason_name(enum dp_reason r); /* "unregistered", ... */
@@ -55,13 +56,25 @@ struct dp_events {
 	void (*misuse)(void *ctx, uint32_t host, uint16_t error, uint32_t bind_id);
 };
 
+/*
+ * Addresses whose packets the driver takes from the kernel.  On an address that is also
+ * the gateway's own, only `ports`, UDP 500 and 4500, ESP, AH and ICMP that belongs to a
+ * lease are taken; on any other address everything is.
+ */
+struct dp_pool {
+	const struct prefix4 *addresses; /* shared and dedicated */
+	size_t n_addresses;
+	const struct range *ports;
+	size_t n_ports;
+};
+
 struct dp_conf {
 	const char *private_interface;
 	const char *public_interface;
 	const uint32_t *tunnel_ends; /* addresses taken as Na; n 0: every local address */
 	size_t n_tunnel_ends;
-	const struct prefix4 *pool; /* every leasable address, shared or dedicated */
-	size_t n_pool;
+	const struct dp_pool *pools;
+	size_t n_pools;
 };
 
 struct dp;
@@ -69,11 +82,11 @@ struct dp;
 struct dp_driver {
 	const char *name;
 	/*
-	 * Opens sockets, silences the kernel for what the driver takes.  On error writes one
-	 * sentence for the operator (what failed, what to do) to why.
+	 * Opens sockets, silences the kernel for what the driver takes.  On error writes
+	 * one sentence for the operator (what failed, what to do) to why.
 	 */
-	int (*open)(const struct dp_conf *conf, const struct dp_events *events, struct dp **dp,
-		char *why, size_t why_size);
+	int (*open)(const struct dp_conf *conf, const struct dp_events *events,
+		struct dp **dp, char *why, size_t why_size);
 	/* Add or replace by bind_id.  Copies.  ERR_NOSPACE when full. */
 	int (*install)(struct dp *dp, const struct lease *lease);
 	void (*remove)(struct dp *dp, uint32_t bind_id);

@@ -14,7 +14,13 @@
  * counts suspend: CLOCK_BOOTTIME).
  */
 
-enum lease_method { METHOD_RSA_IP, METHOD_RSAP_IP, METHOD_RSIPSEC, METHOD_LISTEN, METHODS };
+enum lease_method {
+	METHOD_RSA_IP,
+	METHOD_RSAP_IP,
+	METHOD_RSIPSEC,
+	METHOD_LISTEN,
+	METHODS
+};
 enum tunnel_type { TUNNEL_IPIP = 1, TUNNEL_GRE = 2, TUNNEL_L2TP = 3 };
 enum transport { TRANSPORT_UDP, TRANSPORT_TCP, TRANSPORTS };
 
@@ -26,11 +32,11 @@ const char *transport_name(enum transport t);
 /* Whom a message came from or goes to. */
 struct peer {
 	enum transport transport;
-	uint32_t addr;      /* the host's private address */
-	uint16_t port;      /* its port */
-	uint32_t local;     /* the gateway's address that was spoken to: Na, tunnel end */
+	uint32_t addr;  /* the host's private address */
+	uint16_t port;  /* its port */
+	uint32_t local; /* the gateway's address that was spoken to: Na, tunnel end */
 	uint16_t local_port;
-	uint64_t conn;      /* TCP: the connection's number, never reused; 0 over UDP */
+	uint64_t conn; /* TCP: the connection's number, never reused; 0 over UDP */
 };
 
 /* Remote flow policy of one lease (RFC 3103 section 7.2). */
@@ -80,14 +86,21 @@ struct resting {
 
 enum effect_kind {
 	EFFECT_REPLY,   /* send bytes to a peer */
-	EFFECT_INSTALL, /* the data plane carries this lease from now on, or with new values */
+	EFFECT_INSTALL, /* the data plane carries this lease from now on, or with new
+			   values */
 	EFFECT_REMOVE,  /* the data plane forgets it */
 	EFFECT_PERSIST, /* the store keeps or forgets a record before replies leave */
 	EFFECT_AUDIT,   /* somebody began, extended or ended holding something */
 };
 
 enum persist_kind { PERSIST_REGISTRATION, PERSIST_LEASE, PERSIST_RESTING };
-enum audit_kind { AUDIT_REGISTER, AUDIT_DEREGISTER, AUDIT_GRANT, AUDIT_EXTEND, AUDIT_END };
+enum audit_kind {
+	AUDIT_REGISTER,
+	AUDIT_DEREGISTER,
+	AUDIT_GRANT,
+	AUDIT_EXTEND,
+	AUDIT_END
+};
 /* Why a lease or registration ended. */
 enum end_reason { END_FREED, END_DEREGISTERED, END_EXPIRED, END_OPERATOR };
 
@@ -98,8 +111,8 @@ struct effect {
 			struct peer to;
 			const uint8_t *bytes;
 			size_t len;
-			bool async; /* not the answer to a request */
-			bool close; /* TCP: close the connection after these bytes */
+			bool async;     /* not the answer to a request */
+			bool close;     /* TCP: close the connection after these bytes */
 			uint16_t error; /* the RSIP error number it carries, or 0 */
 		} reply;
 		const struct lease *lease; /* install, remove */
@@ -117,7 +130,7 @@ struct effect {
 			enum end_reason reason;
 			uint64_t at_ms;
 			const struct registration *reg; /* NULL with a lease event */
-			const struct lease *lease;      /* NULL with a registration event */
+			const struct lease *lease; /* NULL with a registration event */
 		} audit;
 	};
 };

@@ -13,13 +13,13 @@ struct engine;
 
 struct engine_pool {
 	const char *name;
-	const struct prefix4 *shared;    /* RSAP-IP, LISTEN and RSIPSEC */
+	const struct prefix4 *shared; /* RSAP-IP, LISTEN and RSIPSEC */
 	size_t n_shared;
 	const struct prefix4 *dedicated; /* RSA-IP, whole addresses */
 	size_t n_dedicated;
-	const struct range *ports;       /* leasable ports */
+	const struct range *ports; /* leasable ports */
 	size_t n_ports;
-	const struct range *spis;        /* leasable SPIs, 256 and up */
+	const struct range *spis; /* leasable SPIs, 256 and up */
 	size_t n_spis;
 	uint32_t hold_down_s;
 };
@@ -54,11 +54,12 @@ struct engine_conf {
 	size_t n_policies;
 	const struct prefix4 *local_networks; /* for QUERY */
 	size_t n_local_networks;
-	uint32_t tunnel_endpoint;             /* 0: not sent */
+	uint32_t tunnel_endpoint; /* 0: not sent */
 	uint32_t registration_lease_s;
-	bool udp, tcp;                        /* transports served */
-	uint32_t unregistered_rate, unregistered_burst; /* error answers to strangers: 20/s, 100 */
-	uint32_t query_max_udp;               /* longest QUERY_RESPONSE over UDP: 1400 bytes */
+	bool udp, tcp; /* transports served */
+	uint32_t unregistered_rate,
+		unregistered_burst; /* error answers to strangers: 20/s, 100 */
+	uint32_t query_max_udp;     /* longest QUERY_RESPONSE over UDP: 1400 bytes */
 };
 
 /*
@@ -99,19 +100,20 @@ int engine_deregister(struct engine *e, uint32_t client_id, uint64_t now_ms);
 int engine_reload(struct engine *e, const struct engine_conf *conf, uint64_t now_ms);
 
 /*
- * Put back what the store kept, before the first message; emits EFFECT_INSTALL for leases.
- * Records that are past their time, or that clash with one already there, are refused
- * (ERR_RANGE, ERR_EXISTS).
+ * Put back what the store kept, before the first message; emits EFFECT_INSTALL for
+ * leases. Records that are past their time, or that clash with one already there, are
+ * refused (ERR_RANGE, ERR_EXISTS).
  */
-int engine_restore_registration(struct engine *e, const struct registration *r, uint64_t now_ms);
+int engine_restore_registration(
+	struct engine *e, const struct registration *r, uint64_t now_ms);
 int engine_restore_lease(struct engine *e, const struct lease *l, uint64_t now_ms);
 int engine_restore_resting(struct engine *e, const struct resting *r, uint64_t now_ms);
 
 /* Walks for `show`; each stops when the callback returns false. */
 void engine_each_registration(const struct engine *e,
 	bool (*fn)(void *ctx, const struct registration *r), void *ctx);
-void engine_each_lease(const struct engine *e,
-	bool (*fn)(void *ctx, const struct lease *l), void *ctx);
+void engine_each_lease(
+	const struct engine *e, bool (*fn)(void *ctx, const struct lease *l), void *ctx);
 
 /*
  * One of them by its ID, for a long list that is sent in pieces while the engine goes on:
@@ -133,12 +135,13 @@ void engine_each_address(const struct engine *e,
 
 /* Counters of the control protocol; the engine adds, the programs read. */
 struct engine_counters {
-	uint64_t requests[256];    /* by message type that arrived */
-	uint64_t errors[512];      /* by error number sent */
+	uint64_t requests[256]; /* by message type that arrived */
+	uint64_t errors[512];   /* by error number sent */
 	uint64_t udp_duplicates, udp_stale, udp_counter_gap;
-	uint64_t dropped_short, dropped_error_response, dropped_rate; /* silent by the rules */
+	uint64_t dropped_short, dropped_error_response,
+		dropped_rate;       /* silent by the rules */
 	uint64_t bindings[METHODS]; /* gauges */
 	uint64_t registrations;
-	uint64_t holding[3];        /* resting records by kind: address, port, spi */
+	uint64_t holding[3]; /* resting records by kind: address, port, spi */
 };
 const struct engine_counters *engine_counters(const struct engine *e);

@@ -87,7 +87,8 @@ struct wire_msg {
 	uint8_t methods[WIRE_METHODS_MAX];
 	uint8_t n_methods;
 	uint8_t flow_local, flow_remote;
-	/* The optional part as bytes: query tuples and vendor parameters are walked there. */
+	/* The optional part as bytes: query tuples and vendor parameters are walked
+	 * there. */
 	const uint8_t *optional;
 	size_t optional_len;
 	/* For encoding: tuples to write, borrowed. */
@@ -109,7 +110,8 @@ uint16_t wire_decode(const uint8_t *bytes, size_t len, enum wire_side side, bool
 
 /*
  * The first Message Counter of Length 4 up to the first parameter that does not fit, for
- * the answer to a broken request; 0 when there is none.  *found tells the two zeros apart.
+ * the answer to a broken request; 0 when there is none.  *found tells the two zeros
+ * apart.
  */
 uint32_t wire_find_counter(const uint8_t *bytes, size_t len, bool *found);
 /* Likewise for Client ID and Bind ID (host side: is this faulty grant ours?). */
@@ -117,8 +119,8 @@ uint32_t wire_find_u32(const uint8_t *bytes, size_t len, uint8_t param, bool *fo
 
 /*
  * Encode in the order of the grammar (required, then optional; query tuples and vendor
- * parameters from optional/queries).  Returns the length, or ERR_NOSPACE, or ERR_RANGE for
- * a message that lacks what its type requires or has what it may not have.
+ * parameters from optional/queries).  Returns the length, or ERR_NOSPACE, or ERR_RANGE
+ * for a message that lacks what its type requires or has what it may not have.
  */
 int wire_encode(const struct wire_msg *m, uint8_t *buf, size_t size);
 

@@ -1,17 +1,17 @@
 #pragma once
 
 /*
- * Numbers of RFC 3103 sections 8 and 9 and appendix A, RFC 3104 sections 6 and appendix B,
- * with the names of the IANA registry "RSIP Parameters".
+ * Numbers of RFC 3103 sections 8 and 9 and appendix A, RFC 3104 sections 6 and appendix
+ * B, with the names of the IANA registry "RSIP Parameters".
  */
 
 #include <stdint.h>
 
-#define RSIP_VERSION_1    1
-#define RSIP_PORT         4555
-#define RSIP_HEADER_LEN   4
-#define RSIP_LENGTH_MAX   65535
-#define RSIP_UDP_MAX      65507
+#define RSIP_VERSION_1  1
+#define RSIP_PORT       4555
+#define RSIP_HEADER_LEN 4
+#define RSIP_LENGTH_MAX 65535
+#define RSIP_UDP_MAX    65507
 
 enum rsip_msg_type {
 	MSG_ERROR_RESPONSE = 1,
@@ -51,8 +51,18 @@ enum rsip_param_type {
 	PARAM_SPI = 22,
 };
 
-enum rsip_addr_type { ADDR_ANY = 0, ADDR_IPV4 = 1, ADDR_NETMASK = 2, ADDR_IPV6 = 3, ADDR_FQDN = 4 };
-enum rsip_method { RSIP_METHOD_RSA_IP = 1, RSIP_METHOD_RSAP_IP = 2, RSIP_METHOD_RSIPSEC = 3 };
+enum rsip_addr_type {
+	ADDR_ANY = 0,
+	ADDR_IPV4 = 1,
+	ADDR_NETMASK = 2,
+	ADDR_IPV6 = 3,
+	ADDR_FQDN = 4
+};
+enum rsip_method {
+	RSIP_METHOD_RSA_IP = 1,
+	RSIP_METHOD_RSAP_IP = 2,
+	RSIP_METHOD_RSIPSEC = 3
+};
 enum rsip_flow { FLOW_MACRO = 1, FLOW_MICRO = 2, FLOW_NONE = 3 };
 enum rsip_indicator {
 	INDICATOR_ADDRESS = 1,        /* queried; in an answer: local address */
