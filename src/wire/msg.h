@@ -53,6 +53,7 @@ struct wire_ports {
 	const uint8_t *list; /* FORM_LIST: number fields, big-endian, 2 bytes each */
 	bool spelled;        /* don't care spelled as all zero: re-encodes as it came */
 	uint8_t spelled_len; /* its Length then, 1 or 3 */
+	uint8_t spelled_number; /* and its Number, which may be 0 for one remote port */
 };
 
 struct wire_spis {
@@ -91,12 +92,19 @@ struct wire_msg {
 	 * there. */
 	const uint8_t *optional;
 	size_t optional_len;
-	/* For encoding: tuples to write, borrowed. */
+	/* For encoding: tuples to write, borrowed; they replace those of `optional`. */
 	const struct wire_query *queries;
 	size_t n_queries;
 };
 
 enum wire_side { SIDE_GATEWAY, SIDE_HOST }; /* who receives */
+
+/*
+ * Steps V2 and V3: returns 0, or RSIP_UNSUPPORTED_RSIP_VERSION, or RSIP_BAD_MESSAGE when
+ * Overall length is not len.  *type is 0 when there is no such byte.  A datagram of less
+ * than RSIP_HEADER_LEN bytes gets no answer at all (V1): look before.
+ */
+uint16_t wire_header(const uint8_t *bytes, size_t len, uint8_t *type);
 
 /*
  * Steps V5 to V10 of the validation table for a request at a gateway, or the host's

@@ -1,0 +1,65 @@
+/* Numbers to the names of the IANA registry "RSIP Parameters". */
+#include "wire/proto.h"
+
+#include "wire/table.h"
+
+static const struct {
+	uint16_t number;
+	const char *name;
+} errors[] = {
+	{ RSIP_UNKNOWN_ERROR, "UNKNOWN_ERROR" },
+	{ RSIP_USE_TCP, "USE_TCP" },
+	{ RSIP_FLOW_POLICY_VIOLATION, "FLOW_POLICY_VIOLATION" },
+	{ RSIP_INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR" },
+	{ RSIP_MESSAGE_COUNTER_REQUIRED, "MESSAGE_COUNTER_REQUIRED" },
+	{ RSIP_UNSUPPORTED_RSIP_VERSION, "UNSUPPORTED_RSIP_VERSION" },
+	{ RSIP_MISSING_PARAM, "MISSING_PARAM" },
+	{ RSIP_DUPLICATE_PARAM, "DUPLICATE_PARAM" },
+	{ RSIP_EXTRA_PARAM, "EXTRA_PARAM" },
+	{ RSIP_ILLEGAL_PARAM, "ILLEGAL_PARAM" },
+	{ RSIP_BAD_PARAM, "BAD_PARAM" },
+	{ RSIP_ILLEGAL_MESSAGE, "ILLEGAL_MESSAGE" },
+	{ RSIP_BAD_MESSAGE, "BAD_MESSAGE" },
+	{ RSIP_UNSUPPORTED_MESSAGE, "UNSUPPORTED_MESSAGE" },
+	{ RSIP_REGISTER_FIRST, "REGISTER_FIRST" },
+	{ RSIP_ALREADY_REGISTERED, "ALREADY_REGISTERED" },
+	{ RSIP_ALREADY_UNREGISTERED, "ALREADY_UNREGISTERED" },
+	{ RSIP_REGISTRATION_DENIED, "REGISTRATION_DENIED" },
+	{ RSIP_BAD_CLIENT_ID, "BAD_CLIENT_ID" },
+	{ RSIP_BAD_BIND_ID, "BAD_BIND_ID" },
+	{ RSIP_BAD_TUNNEL_TYPE, "BAD_TUNNEL_TYPE" },
+	{ RSIP_LOCAL_ADDR_UNAVAILABLE, "LOCAL_ADDR_UNAVAILABLE" },
+	{ RSIP_LOCAL_ADDRPORT_UNAVAILABLE, "LOCAL_ADDRPORT_UNAVAILABLE" },
+	{ RSIP_LOCAL_ADDR_INUSE, "LOCAL_ADDR_INUSE" },
+	{ RSIP_LOCAL_ADDRPORT_INUSE, "LOCAL_ADDRPORT_INUSE" },
+	{ RSIP_LOCAL_ADDR_UNALLOWED, "LOCAL_ADDR_UNALLOWED" },
+	{ RSIP_LOCAL_ADDRPORT_UNALLOWED, "LOCAL_ADDRPORT_UNALLOWED" },
+	{ RSIP_REMOTE_ADDR_UNALLOWED, "REMOTE_ADDR_UNALLOWED" },
+	{ RSIP_REMOTE_ADDRPORT_UNALLOWED, "REMOTE_ADDRPORT_UNALLOWED" },
+	{ RSIP_IPSEC_UNALLOWED, "IPSEC_UNALLOWED" },
+	{ RSIP_IPSEC_SPI_UNAVAILABLE, "IPSEC_SPI_UNAVAILABLE" },
+	{ RSIP_IPSEC_SPI_INUSE, "IPSEC_SPI_INUSE" },
+};
+
+const char *rsip_msg_name(uint8_t type)
+{
+	const struct msg_spec *spec = msg_spec_find(type);
+
+	return spec ? spec->name : NULL;
+}
+
+const char *rsip_param_name(uint8_t type)
+{
+	const struct param_spec *spec = param_spec_find(type);
+
+	return spec ? spec->name : NULL;
+}
+
+const char *rsip_error_name(uint16_t error)
+{
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		if (errors[i].number == error)
+			return errors[i].name;
+	}
+	return NULL;
+}
