@@ -20,16 +20,6 @@ struct decoder {
 	uint16_t tuple_fault;
 };
 
-/* The next parameter; false at the end, and with r->bad set when it does not fit. */
-static bool param_next(struct rd *r, uint8_t *type, struct rd *value)
-{
-	if (rd_left(r) == 0)
-		return false;
-	*type = rd_u8(r);
-	*value = rd_sub(r, rd_u16(r));
-	return !r->bad;
-}
-
 static struct rd body(const uint8_t *bytes, size_t len)
 {
 	struct rd r = rd_init(bytes, len);

@@ -21,11 +21,10 @@ static void put_role(struct wr *w, const struct wire_msg *m, enum role role)
 {
 	const struct role_spec *rs = &role_specs[role];
 	const struct param_spec *p = &param_specs[rs->param];
-	unsigned int n = rs->count ? ((const uint8_t *)m)[rs->count] : 1;
 
 	if (!(m->has & rs->has) || !rs->member)
 		return;
-	for (unsigned int i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < role_count(m, role); i++) {
 		size_t start = param_open(w, rs->param);
 
 		p->write(w, m, role, i);
@@ -58,16 +57,11 @@ static void put_query(struct wr *w, const struct wire_query *q)
 /* Tuples and vendor parameters of a decoded message, as they came. */
 static void put_optional(struct wr *w, const struct wire_msg *m)
 {
-	struct rd r = rd_init(m->optional, m->optional_len);
+	struct rd r = rd_init(m->optional, m->optional_len), value;
 	bool tuples = (m->has & HAS_QUERY) && m->n_queries == 0;
+	const uint8_t *start = r.p;
 
-	while (rd_left(&r)) {
-		const uint8_t *start = r.p;
-		uint8_t type = rd_u8(&r);
-
-		rd_take(&r, rd_u16(&r));
-		if (r.bad)
-			return;
+	for (uint8_t type; param_next(&r, &type, &value); start = r.p) {
 		if ((type == PARAM_VENDOR && (m->has & HAS_VENDOR)) ||
 			(tuples && (type == PARAM_INDICATOR || type == PARAM_ADDRESS)))
 			wr_bytes(w, start, (size_t)(r.p - start));
@@ -88,7 +82,7 @@ static bool is_role_legal(
 {
 	const struct role_spec *rs = &role_specs[role];
 	const struct param_spec *p = &param_specs[rs->param];
-	unsigned int n = rs->count ? ((const uint8_t *)m)[rs->count] : 1;
+	unsigned int n = role_count(m, role);
 	bool list = spec->many & rs->has;
 
 	if (!(m->has & rs->has) || !rs->member)

@@ -140,7 +140,12 @@ uint16_t wire_port_at(const struct wire_ports *p, unsigned int i);
 uint32_t wire_spi_at(const struct wire_spis *s, unsigned int i);
 
 /*
- * One line of text: "ASSIGN_REQUEST_RSAP-IP client=7 local=* ports=*4 ...".  Returns the
- * length it would need.
+ * One line of text, parameters in the order of the grammar, for example
+ *     ASSIGN_REQUEST_RSAP-IP client=7 local=* ports=*4 remote=www.example.com
+ *     remote-ports=80 counter=3 lease=600 tunnel=ipip,gre
+ * "*" is don't care, "*4" don't care four times, "-" don't need; a block is "1234-1241",
+ * a list "1012,1013", cut behind sixteen: ",+4".  The text depends on what `has` says
+ * only, so a message that did not decode shows what could be read.  Returns the length it
+ * would need (as snprintf does).
  */
 int wire_print(const struct wire_msg *m, char *buf, size_t size);

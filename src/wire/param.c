@@ -17,11 +17,6 @@ static void *member(struct wire_msg *m, enum role role)
 	return (char *)m + role_specs[role].member;
 }
 
-static const void *member_const(const struct wire_msg *m, enum role role)
-{
-	return (const char *)m + role_specs[role].member;
-}
-
 static bool is_request(const struct msg_spec *spec)
 {
 	return spec->to == SIDE_GATEWAY;
@@ -40,14 +35,14 @@ static void u32_write(
 	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
 {
 	(void)i;
-	wr_u32(w, *(const uint32_t *)member_const(m, role));
+	wr_u32(w, *(const uint32_t *)role_member(m, role));
 }
 
 static bool id_legal(
 	const struct msg_spec *spec, const struct wire_msg *m, enum role role)
 {
 	(void)spec;
-	return *(const uint32_t *)member_const(m, role) != 0;
+	return *(const uint32_t *)role_member(m, role) != 0;
 }
 
 static bool u16_read(struct rd *v, struct wire_msg *m, enum role role)
@@ -60,7 +55,7 @@ static void u16_write(
 	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
 {
 	(void)i;
-	wr_u16(w, *(const uint16_t *)member_const(m, role));
+	wr_u16(w, *(const uint16_t *)role_member(m, role));
 }
 
 /* --- Flow Policy ----------------------------------------------------------------------
@@ -116,7 +111,7 @@ static bool list_read(struct rd *v, struct wire_msg *m, enum role role)
 static void list_write(
 	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
 {
-	wr_u8(w, ((const uint8_t *)member_const(m, role))[i]);
+	wr_u8(w, ((const uint8_t *)role_member(m, role))[i]);
 }
 
 /*
@@ -236,13 +231,13 @@ static void address_write(
 	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
 {
 	(void)i;
-	addr_write(w, member_const(m, role));
+	addr_write(w, role_member(m, role));
 }
 
 static bool address_legal(
 	const struct msg_spec *spec, const struct wire_msg *m, enum role role)
 {
-	const struct wire_addr *a = member_const(m, role);
+	const struct wire_addr *a = role_member(m, role);
 	unsigned int takes = KIND_V4 | KIND_V6;
 
 	if (role == ROLE_REMOTE)
@@ -335,7 +330,7 @@ static bool ports_read(struct rd *v, struct wire_msg *m, enum role role)
 static void ports_write(
 	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
 {
-	const struct wire_ports *p = member_const(m, role);
+	const struct wire_ports *p = role_member(m, role);
 
 	(void)i;
 	if (p->form == FORM_DONT_NEED)
@@ -352,7 +347,7 @@ static void ports_write(
 static bool ports_legal(
 	const struct msg_spec *spec, const struct wire_msg *m, enum role role)
 {
-	const struct wire_ports *p = member_const(m, role);
+	const struct wire_ports *p = role_member(m, role);
 
 	switch (p->form) {
 	case FORM_DONT_NEED:
@@ -405,7 +400,7 @@ static bool spi_read(struct rd *v, struct wire_msg *m, enum role role)
 static void spi_write(
 	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
 {
-	const struct wire_spis *s = member_const(m, role);
+	const struct wire_spis *s = role_member(m, role);
 
 	(void)i;
 	wr_u16(w, s->number);
@@ -418,7 +413,7 @@ static void spi_write(
 static bool spi_legal(
 	const struct msg_spec *spec, const struct wire_msg *m, enum role role)
 {
-	const struct wire_spis *s = member_const(m, role);
+	const struct wire_spis *s = role_member(m, role);
 
 	switch (s->form) {
 	case FORM_DONT_NEED:
@@ -521,19 +516,23 @@ bool query_mask_legal(const struct wire_addr *network, struct wire_addr *mask)
 
 /* clang-format off */
 const struct param_spec param_specs[WIRE_PARAM_TYPES] = {
-	/*                     name               Length          functions */
-	[PARAM_ADDRESS]     = { "Address",          1, 1 + FQDN_MAX, 1, address_read, address_legal, address_write },
-	[PARAM_PORTS]       = { "Ports",            0, 511,       1, ports_read, ports_legal, ports_write },
-	[PARAM_LEASE_TIME]  = { "Lease Time",       4, 4,         1, u32_read, NULL, u32_write },
-	[PARAM_CLIENT_ID]   = { "Client ID",        4, 4,         1, u32_read, id_legal, u32_write },
-	[PARAM_BIND_ID]     = { "Bind ID",          4, 4,         1, u32_read, id_legal, u32_write },
-	[PARAM_TUNNEL_TYPE] = { "Tunnel Type",      1, 1,         1, list_read, tunnel_legal, list_write },
-	[PARAM_METHOD]      = { "RSIP Method",      1, 1,         1, list_read, NULL, list_write },
-	[PARAM_ERROR]       = { "Error",            2, 2,         1, u16_read, NULL, u16_write },
-	[PARAM_FLOW_POLICY] = { "Flow Policy",      2, 2,         1, flow_read, flow_legal, flow_write },
-	[PARAM_INDICATOR]   = { "Indicator",        1, 2,         1, NULL, NULL, NULL },
-	[PARAM_COUNTER]     = { "Message Counter",  4, 4,         1, u32_read, NULL, u32_write },
-	[PARAM_VENDOR]      = { "Vendor Specific",  4, UINT16_MAX, 1, NULL, NULL, NULL },
-	[PARAM_SPI]         = { "SPI",              2, UINT16_MAX, 4, spi_read, spi_legal, spi_write },
+	/*                     name, Length, read, legal, write, print */
+	[PARAM_ADDRESS]     = { "Address", 1, 1 + FQDN_MAX, 1,
+				address_read, address_legal, address_write, address_print },
+	[PARAM_PORTS]       = { "Ports", 0, 1 + 2 * UINT8_MAX, 1,
+				ports_read, ports_legal, ports_write, ports_print },
+	[PARAM_LEASE_TIME]  = { "Lease Time", 4, 4, 1, u32_read, NULL, u32_write, u32_print },
+	[PARAM_CLIENT_ID]   = { "Client ID", 4, 4, 1, u32_read, id_legal, u32_write, u32_print },
+	[PARAM_BIND_ID]     = { "Bind ID", 4, 4, 1, u32_read, id_legal, u32_write, u32_print },
+	[PARAM_TUNNEL_TYPE] = { "Tunnel Type", 1, 1, 1,
+				list_read, tunnel_legal, list_write, list_print },
+	[PARAM_METHOD]      = { "RSIP Method", 1, 1, 1, list_read, NULL, list_write, list_print },
+	[PARAM_ERROR]       = { "Error", 2, 2, 1, u16_read, NULL, u16_write, error_print },
+	[PARAM_FLOW_POLICY] = { "Flow Policy", 2, 2, 1,
+				flow_read, flow_legal, flow_write, flow_print },
+	[PARAM_INDICATOR]   = { "Indicator", 1, 2, 1, NULL, NULL, NULL, NULL },
+	[PARAM_COUNTER]     = { "Message Counter", 4, 4, 1, u32_read, NULL, u32_write, u32_print },
+	[PARAM_VENDOR]      = { "Vendor Specific", 4, UINT16_MAX, 1, NULL, NULL, NULL, NULL },
+	[PARAM_SPI]         = { "SPI", 2, UINT16_MAX, 4, spi_read, spi_legal, spi_write, spi_print },
 };
 /* clang-format on */

@@ -140,3 +140,12 @@ enum role msg_spec_role(
 		role = *last;
 	return role;
 }
+
+bool param_next(struct rd *r, uint8_t *type, struct rd *value)
+{
+	if (rd_left(r) == 0)
+		return false;
+	*type = rd_u8(r);
+	*value = rd_sub(r, rd_u16(r));
+	return !r->bad;
+}

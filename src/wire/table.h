@@ -54,6 +54,12 @@ struct role_spec {
 	size_t count;  /* offset of the uint8_t that counts a list's items; 0: no list */
 };
 
+/* Text that grows into the caller's buffer; len counts on behind its end. */
+struct text {
+	char *buf;
+	size_t size, len;
+};
+
 struct param_spec {
 	const char *name;
 	/* Legal Lengths: len_min, len_min + len_step, ... up to len_max. */
@@ -66,6 +72,7 @@ struct param_spec {
 	/* Item i (0 unless a list) of the member as Value. */
 	void (*write)(
 		struct wr *w, const struct wire_msg *m, enum role role, unsigned int i);
+	void (*print)(struct text *t, const struct wire_msg *m, enum role role);
 };
 
 /* NULL for numbers that are not assigned. */
@@ -82,6 +89,22 @@ enum role msg_spec_role(
 	const struct msg_spec *spec, uint8_t param, unsigned int n, enum role *last);
 bool msg_spec_has(const struct msg_spec *spec, enum role role);
 
+/* The member that a role fills, and how many items it has (1 unless a list). */
+static inline const void *role_member(const struct wire_msg *m, enum role role)
+{
+	return (const char *)m + role_specs[role].member;
+}
+
+static inline unsigned int role_count(const struct wire_msg *m, enum role role)
+{
+	size_t count = role_specs[role].count;
+
+	return count ? ((const uint8_t *)m)[count] : 1;
+}
+
+/* The next parameter; false at the end, and with r->bad set when it does not fit. */
+bool param_next(struct rd *r, uint8_t *type, struct rd *value);
+
 /* Query tuples are not members: they are read one by one out of the message's bytes. */
 bool addr_read(struct rd *v, struct wire_addr *a);
 void addr_write(struct wr *w, const struct wire_addr *a);
@@ -91,3 +114,12 @@ bool indicator_is_network(uint8_t indicator);
 /* The first address of a tuple; the netmask that follows a network. */
 bool query_addr_legal(uint8_t indicator, const struct wire_addr *a);
 bool query_mask_legal(const struct wire_addr *network, struct wire_addr *mask);
+
+/* The print column of the parameters' rows. */
+void u32_print(struct text *t, const struct wire_msg *m, enum role role);
+void error_print(struct text *t, const struct wire_msg *m, enum role role);
+void flow_print(struct text *t, const struct wire_msg *m, enum role role);
+void list_print(struct text *t, const struct wire_msg *m, enum role role);
+void address_print(struct text *t, const struct wire_msg *m, enum role role);
+void ports_print(struct text *t, const struct wire_msg *m, enum role role);
+void spi_print(struct text *t, const struct wire_msg *m, enum role role);
