@@ -317,7 +317,7 @@ static void test_unknown_message(void **state)
 
 		if (msg_spec_find((uint8_t)type))
 			continue;
-		for (int side = SIDE_GATEWAY; side <= SIDE_HOST; side++)
+		for (enum wire_side side = SIDE_GATEWAY; side <= SIDE_HOST; side++)
 			assert_int_equal(wire_decode(bytes, 4, side, false, &m),
 				RSIP_ILLEGAL_MESSAGE);
 		assert_null(rsip_msg_name((uint8_t)type));
