@@ -79,8 +79,8 @@ static int system_read(struct store_clock *self, struct store_time *now)
 
 		if (text[i] == '-' || n >= 32)
 			continue;
-		now->boot_id[n / 2] =
-			(uint8_t)(now->boot_id[n / 2] << 4 | strtoul(digit, NULL, 16));
+		now->boot_id[n / 2] = (uint8_t)((unsigned long)now->boot_id[n / 2] << 4 |
+						strtoul(digit, NULL, 16));
 		n++;
 	}
 	if (clock_gettime(CLOCK_BOOTTIME, &boot) != 0 ||
