@@ -1,0 +1,157 @@
+#pragma once
+
+/* uthash must not end the program when memory is short. */
+#define HASH_NONFATAL_OOM 1
+
+#include "base/limit.h"
+#include "engine/engine.h"
+#include "engine/ports.h"
+#include "engine/spans.h"
+#include "engine/timers.h"
+#include "wire/msg.h"
+
+#include <uthash.h>
+
+/* What the engine's files share: its tables.  Nothing outside src/engine includes this. */
+
+#define REGISTRATIONS_MAX (1U << 20) /* then 304 */
+#define RESTING_SPIS_MAX  (1U << 20) /* ranges; then 402 */
+#define ADDRESSES_MAX     4          /* RSA-IP addresses of one host; then 308 */
+#define TOMBS_MAX         65536
+#define STRANGERS         16384 /* buckets of the rate of errors to unregistered sources */
+#define MISUSE_ERRORS     6
+#define DUPLICATE_MS      10000 /* how long REGISTER and DE-REGISTER may be repeated */
+
+/* An address of a pool, or one that left its pool and still has holders. */
+struct pool_addr {
+	uint32_t address;
+	const struct pool *pool; /* NULL: drains */
+	bool dedicated;
+	uint32_t place;     /* in engine.shared or engine.dedicated */
+	struct bind *owner; /* RSA-IP: the whole address is his */
+	struct ports *busy; /* held or resting; NULL before the first port */
+	uint32_t ports_held, ports_resting;
+	uint32_t free;     /* of the pool's ports */
+	uint32_t free_any; /* of those that "any n" may get */
+	struct spans spis; /* held or resting */
+	uint64_t spis_held, spis_resting;
+	uint32_t n_binds;
+	struct rest *rest_first, *rest_last; /* resting ports, longest resting first */
+	size_t n_rests;                      /* all kinds */
+	UT_hash_handle hh;
+};
+
+struct pool {
+	const struct engine_pool *conf;
+	struct ports leasable, any; /* by name; by "any n", which is from 1024 up */
+	uint32_t n_leasable, n_any;
+};
+
+/* A range that was released and waits (RFC 3102 6.1). */
+struct rest {
+	struct timer timer;
+	struct pool_addr *addr;
+	int kind; /* REST_PORT, REST_SPI */
+	struct range range;
+	struct rest *next, *prev; /* ports only */
+};
+
+/* One binding.  Its ranges, ports then SPIs, stand behind it. */
+struct bind {
+	struct timer timer; /* at_ms is the expiry */
+	struct reg *reg;
+	struct pool_addr *addr;
+	struct bind *next, *prev; /* of the host */
+	uint64_t granted_ms;
+	uint32_t id;
+	uint32_t gateway;
+	struct remote remote;
+	uint32_t n_port_ranges, n_spi_ranges;
+	uint32_t n_ports, n_spis;
+	uint8_t method, tunnel;
+	UT_hash_handle hh;
+	struct range ranges[];
+};
+
+static inline const struct range *bind_ports(const struct bind *b)
+{
+	return b->ranges;
+}
+static inline const struct range *bind_spis(const struct bind *b)
+{
+	return b->ranges + b->n_port_ranges;
+}
+
+/* The last request a host sent over UDP, and its answer. */
+struct last {
+	uint64_t hash;
+	uint32_t len;
+	uint16_t port;
+	uint8_t type;
+	uint64_t at_ms;
+	uint8_t *answer;
+	uint32_t answer_len, answer_size;
+};
+
+struct reg {
+	struct timer timer;
+	uint32_t client_id, host;
+	struct peer peer;
+	bool counters;
+	uint32_t counter;
+	const struct engine_policy *policy; /* NULL: no policy matches any more */
+	struct bind *binds;                 /* newest first */
+	uint32_t n_binds, n_listens, n_addresses;
+	uint64_t n_ports, n_spis;
+	struct last last;
+	struct limit *misuse; /* MISUSE_ERRORS of them; NULL before the first */
+	UT_hash_handle by_id, by_host, by_conn;
+};
+
+/* The last answer of a session that ended, for repeated requests. */
+struct tomb {
+	struct timer timer;
+	uint32_t host;
+	struct last last;
+	UT_hash_handle hh;
+};
+
+struct engine {
+	struct engine_conf conf; /* our copy */
+	struct pool *pools;
+	struct random random;
+	effect_sink sink;
+	void *ctx;
+	struct timers timers;
+	struct reg *by_id, *by_host, *by_conn;
+	struct bind *binds;
+	struct tomb *tombs;
+	struct pool_addr *addrs;
+	struct pool_addr **shared;    /* RSAP-IP, LISTEN, RSIPSEC */
+	struct pool_addr **dedicated; /* the free ones first */
+	uint32_t n_shared, n_dedicated, n_dedicated_free;
+	struct span_stock spans;
+	struct limit strangers[STRANGERS];
+	uint32_t strangers_seed;
+	struct engine_counters counters;
+	struct range port_scratch[PORTS_MAX], spi_scratch[RSIP_LENGTH_MAX / 4];
+	uint8_t port_bytes[PORTS_MAX * 2], spi_bytes[64];
+	struct wire_query *queries; /* QUERIES_MAX */
+	uint8_t out[RSIP_LENGTH_MAX];
+};
+
+/* A request on its way through the validation table. */
+struct request {
+	const struct peer *from;
+	const uint8_t *bytes;
+	size_t len;
+	uint64_t now_ms;
+	struct reg *reg; /* of the source, NULL when unregistered */
+	bool settled;    /* passed V13: it moves the session */
+	bool counted;    /* the answer has a Message Counter */
+	uint32_t counter;
+	struct wire_msg msg;
+};
+
+/* (random, not 0) */
+uint32_t engine_random_id(struct engine *e);
