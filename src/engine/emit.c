@@ -94,9 +94,9 @@ void emit_keep_reg(struct engine *e, const struct reg *r, bool gone)
 
 void emit_keep_rest(struct engine *e, const struct rest *r, bool gone)
 {
-	struct resting plain = { .address = r->addr->address,
-		.range = r->range,
-		.until_ms = r->timer.at_ms };
+	struct resting plain = {
+		.address = r->addr->address, .range = r->range, .until_ms = r->timer.at_ms
+	};
 	struct effect x = { .kind = EFFECT_PERSIST };
 
 	plain.kind = r->kind;

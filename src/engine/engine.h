@@ -57,9 +57,10 @@ struct engine_conf {
 	uint32_t tunnel_endpoint; /* 0: not sent */
 	uint32_t registration_lease_s;
 	bool udp, tcp; /* transports served */
-	uint32_t unregistered_rate,
-		unregistered_burst; /* error answers to strangers: 20/s, 100 */
-	uint32_t query_max_udp;     /* longest QUERY_RESPONSE over UDP: 1400 bytes */
+	/* 0 in one of these means its default. */
+	uint32_t unregistered_rate, unregistered_burst; /* errors to strangers: 20/s, 100
+							 */
+	uint32_t query_max_udp; /* longest QUERY_RESPONSE over UDP: 1400 bytes */
 };
 
 /*
@@ -70,13 +71,20 @@ struct engine *engine_new(const struct engine_conf *conf, struct random random,
 	effect_sink sink, void *ctx);
 void engine_free(struct engine *e);
 
-/* One datagram, or one message cut from a stream by wire_frame(). */
+/*
+ * One datagram, or one message cut from a stream by wire_frame().  Where wire_frame()
+ * says ERR_MALFORMED, hand over the four header bytes: the answer carries `close`.
+ */
 void engine_message(struct engine *e, const struct peer *from, const uint8_t *bytes,
 	size_t len, uint64_t now_ms);
 
-/* Expiry of leases, registrations, resting tuples and tombstones that are due. */
+/*
+ * Expiry of leases, registrations, resting tuples and tombstones that are due.  Ends at
+ * most 4096 of them a call, so that a mass expiry does not stop the program; what is left
+ * shows in engine_deadline().
+ */
 void engine_tick(struct engine *e, uint64_t now_ms);
-/* When engine_tick() has work next; UINT64_MAX for never. */
+/* When engine_tick() has work next, in the past too; UINT64_MAX for never. */
 uint64_t engine_deadline(const struct engine *e);
 
 /* A TCP connection ended: no asynchronous message goes there any more. */
@@ -95,14 +103,18 @@ int engine_deregister(struct engine *e, uint32_t client_id, uint64_t now_ms);
 
 /*
  * Take a new configuration.  Leases stay, also where the new one would not grant them;
- * addresses no longer in a pool drain.  0, or a negative code with nothing changed.
+ * addresses no longer in a pool drain: leases there are not extended.  Only a host all of
+ * whose leases stand on such addresses can no longer be served; it is deregistered and
+ * told (RFC 3103 9.5).  0, or a negative code with nothing changed: -ENOMEM, or
+ * ERR_NOSPACE for more than 2^20 addresses.
  */
 int engine_reload(struct engine *e, const struct engine_conf *conf, uint64_t now_ms);
 
 /*
  * Put back what the store kept, before the first message; emits EFFECT_INSTALL for
- * leases. Records that are past their time, or that clash with one already there, are
- * refused (ERR_RANGE, ERR_EXISTS).
+ * leases.  Records that are past their time or make no sense (ERR_RANGE), that clash with
+ * one already there (ERR_EXISTS), or whose registration is missing (ERR_NOTFOUND) are
+ * refused.
  */
 int engine_restore_registration(
 	struct engine *e, const struct registration *r, uint64_t now_ms);
@@ -124,7 +136,7 @@ int engine_registration_find(
 int engine_lease_find(const struct engine *e, uint32_t bind_id, struct lease *l);
 
 struct engine_address {
-	const char *pool;
+	const char *pool; /* "draining" when it left its pool and still has holders */
 	uint32_t address;
 	bool dedicated;
 	uint32_t ports_free, ports_held, ports_resting;

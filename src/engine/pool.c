@@ -223,7 +223,8 @@ static void addrs_sweep(struct engine *e)
 	}
 }
 
-static void layout_take(struct engine *e, const struct engine_conf *conf, struct layout *l)
+static void layout_take(
+	struct engine *e, const struct engine_conf *conf, struct layout *l)
 {
 	for (struct pool_addr *a = e->addrs; a != NULL; a = a->hh.next) {
 		a->pool = NULL;
@@ -331,9 +332,8 @@ static bool is_listed_free(const struct engine *e, const struct pool_addr *a)
 	return a->pool != NULL && a->dedicated && a->place < e->n_dedicated_free;
 }
 
-void pool_take_whole(struct engine *e, struct pool_addr *a, struct bind *owner)
+void pool_claim(struct engine *e, struct pool_addr *a)
 {
-	a->owner = owner;
 	if (is_listed_free(e, a))
 		dedicated_swap(e, a->place, --e->n_dedicated_free);
 }

@@ -42,7 +42,8 @@ bool pool_has_spis(const struct pool_addr *a, struct range r);
 
 /* A free address for RSA-IP at random, NULL when none is. */
 struct pool_addr *pool_pick_whole(struct engine *e);
-void pool_take_whole(struct engine *e, struct pool_addr *a, struct bind *owner);
+/* Something of it is held or rests now: it is not free as a whole. */
+void pool_claim(struct engine *e, struct pool_addr *a);
 /*
  * After something of an address ended: it may be leased whole again, or, drained, it is
  * forgotten (`a` is gone then).

@@ -6,8 +6,8 @@
 #include "engine/pool.h"
 
 #define SPI_LEAST   256 /* 0-255 are reserved (RFC 2406) */
-#define SPI_SINGLES 16 /* fewer than this are single numbers */
-#define SPI_TRIES   32 /* random blocks before looking one after another */
+#define SPI_SINGLES 16  /* fewer than this are single numbers */
+#define SPI_TRIES   32  /* random blocks before looking one after another */
 #define SPI_STEPS   8192
 
 bool pool_has_spis(const struct pool_addr *a, struct range r)
@@ -23,7 +23,7 @@ bool pool_has_spis(const struct pool_addr *a, struct range r)
 static uint64_t free_between(const struct pool_addr *a, struct range r)
 {
 	return (uint64_t)r.hi - r.lo + 1 -
-		(spans_below(&a->spis, (uint64_t)r.hi + 1) - spans_below(&a->spis, r.lo));
+	       (spans_below(&a->spis, (uint64_t)r.hi + 1) - spans_below(&a->spis, r.lo));
 }
 
 static struct range spi_range(const struct pool_addr *a, size_t i)
@@ -175,9 +175,8 @@ static size_t pick_block(
 	for (size_t i = 0; i < n_ranges; i++) {
 		uint64_t here = blocks_of(spi_range(a, i), size, n, &first);
 
-		if (here > 0 &&
-			find_block(a, spi_range(a, i), size, n,
-				random_below64(&e->random, here), out))
+		if (here > 0 && find_block(a, spi_range(a, i), size, n,
+					random_below64(&e->random, here), out))
 			return 1;
 	}
 	return 0;

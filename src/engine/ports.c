@@ -17,7 +17,8 @@ uint32_t ports_count(const struct ports *p)
 	return n;
 }
 
-static uint64_t free_word(const struct ports *usable, const struct ports *busy, uint32_t i)
+static uint64_t free_word(
+	const struct ports *usable, const struct ports *busy, uint32_t i)
 {
 	return usable->word[i] & (busy != NULL ? ~busy->word[i] : ~0ULL);
 }
@@ -47,8 +48,7 @@ static uint64_t aligned_starts(uint64_t free, uint32_t n, uint32_t size)
 /* One of the set bits, each as likely. */
 static uint32_t any_bit(uint64_t bits, struct random *random)
 {
-	uint32_t skip =
-		random_below(random, (uint32_t)__builtin_popcountll(bits));
+	uint32_t skip = random_below(random, (uint32_t)__builtin_popcountll(bits));
 
 	while (skip-- > 0)
 		bits &= bits - 1;

@@ -39,8 +39,7 @@ static void queue_del(struct pool_addr *a, struct rest *r)
 }
 
 /* The range is free again. */
-static void give_back(
-	struct engine *e, struct pool_addr *a, int kind, struct range r)
+static void give_back(struct engine *e, struct pool_addr *a, int kind, struct range r)
 {
 	if (kind == REST_PORT)
 		pool_free_ports(a, r);
@@ -56,9 +55,12 @@ int rest_restore(struct engine *e, struct pool_addr *a, int kind, struct range r
 	struct rest *r = malloc(sizeof(*r));
 	if (r == NULL)
 		return -ENOMEM;
-	*r = (struct rest){ .timer.kind = TIMER_REST, .addr = a, .kind = kind, .range = range };
+	*r = (struct rest){
+		.timer.kind = TIMER_REST, .addr = a, .kind = kind, .range = range
+	};
 	timers_set(&e->timers, &r->timer, until_ms);
 	a->n_rests++;
+	pool_claim(e, a);
 	if (kind == REST_PORT) {
 		queue_add(a, r);
 		a->ports_resting += size_of(range);
@@ -69,8 +71,8 @@ int rest_restore(struct engine *e, struct pool_addr *a, int kind, struct range r
 	return 0;
 }
 
-void rest_add(struct engine *e, struct pool_addr *a, int kind, struct range r,
-	uint64_t now_ms)
+void rest_add(
+	struct engine *e, struct pool_addr *a, int kind, struct range r, uint64_t now_ms)
 {
 	uint64_t hold_ms = a->pool != NULL ? a->pool->conf->hold_down_s * 1000ULL : 0;
 
@@ -78,10 +80,9 @@ void rest_add(struct engine *e, struct pool_addr *a, int kind, struct range r,
 		give_back(e, a, kind, r);
 		return;
 	}
-	struct rest plain = { .timer.at_ms = now_ms + hold_ms,
-		.addr = a,
-		.kind = kind,
-		.range = r };
+	struct rest plain = {
+		.timer.at_ms = now_ms + hold_ms, .addr = a, .kind = kind, .range = r
+	};
 	emit_keep_rest(e, &plain, false);
 }
 

@@ -12,7 +12,8 @@
 
 #include <uthash.h>
 
-/* What the engine's files share: its tables.  Nothing outside src/engine includes this. */
+/* What the engine's files share: its tables.  Nothing outside src/engine includes this.
+ */
 
 #define REGISTRATIONS_MAX (1U << 20) /* then 304 */
 #define RESTING_SPIS_MAX  (1U << 20) /* ranges; then 402 */
@@ -69,6 +70,7 @@ struct bind {
 	uint32_t n_port_ranges, n_spi_ranges;
 	uint32_t n_ports, n_spis;
 	uint8_t method, tunnel;
+	bool note; /* holds no ports: its address is leased whole, to the same host */
 	UT_hash_handle hh;
 	struct range ranges[];
 };
@@ -149,6 +151,8 @@ struct request {
 	struct reg *reg; /* of the source, NULL when unregistered */
 	bool settled;    /* passed V13: it moves the session */
 	bool counted;    /* the answer has a Message Counter */
+	bool buried;     /* the session is gone, its last answer stays a while */
+	bool close;      /* TCP: the stream is lost, close it after the answer */
 	uint32_t counter;
 	struct wire_msg msg;
 };

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define KIDS      4U
+#define KIDS       4U
 #define SIZE_LEAST 64U
 
 struct timer_slot {
@@ -116,4 +116,14 @@ void timers_unset(struct timers *ts, struct timer *t)
 struct timer *timers_first(const struct timers *ts)
 {
 	return ts->n > 0 ? ts->slots[0].timer : NULL;
+}
+
+size_t timers_count(const struct timers *ts)
+{
+	return ts->n;
+}
+
+const struct timer *timers_at(const struct timers *ts, size_t i)
+{
+	return ts->slots[i].timer;
 }
