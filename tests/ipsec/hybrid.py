@@ -1,0 +1,119 @@
+"""The gateway on this machine's kernel, hosts and peer with real IPsec in a guest.
+
+    x1 --tap-x1--+                                   guest: x1, x2, y
+                 +-- br0 (r) -- lan0 n wan0 -- r --tap-y-- y
+    x2 --tap-x2--+
+
+So rsipd may be built with sanitizers, which a guest can't run, and the hosts have a kernel
+with ESP and IP-in-IP, which this machine may lack.  The guest's script asks for what must
+happen out here by files in the shared folder (ask-WHAT, answered by answer-WHAT).
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "netns"))
+from topo import BUILD, R_PEER, Failed, Packet, public_side, wait_for
+
+GUEST = HERE / "guest"
+SKIP = 77
+TAPS = ("tap-x1", "tap-x2", "tap-y")  # the guest's vec0, vec1, vec2
+
+
+def topology(net):
+    """Everything that is not in the guest; a guest opens its TAPs in one namespace."""
+    net.add("n", "r")
+    net.link("n", "lan0", "r", "lan0")
+    net.batch("n", "addr add 10.0.0.1/24 dev lan0")
+    net.batch("r", *[f"tuntap add {tap} mode tap" for tap in TAPS],
+        "link add br0 type bridge",
+        *[f"link set {dev} master br0" for dev in ("tap-x1", "tap-x2", "lan0")],
+        *[f"link set {dev} up" for dev in (*TAPS, "br0")],
+        f"addr add {R_PEER}/24 dev tap-y")
+    public_side(net, "r")
+
+
+def read_pcap(path):
+    """The IPv4 packets of a capture of Ethernet frames."""
+    data, at, packets = path.read_bytes(), 24, []
+    while at + 16 <= len(data):
+        length, = struct.unpack_from("<I", data, at + 8)
+        frame = data[at + 16:at + 16 + length]
+        at += 16 + length
+        if frame[12:14] == b"\x08\x00" and len(frame) >= 34:
+            packets.append(Packet(frame[14:]))
+    return packets
+
+
+class Hybrid:
+    """One guest run: out is the shared folder, packets what was captured in front of y."""
+
+    def __init__(self, net, gateway, out):
+        self.net, self.gateway, self.out = net, gateway, out
+        self.captures = {}
+
+    def run(self, script, *args, seconds=200, watch=None):
+        """Status of the script in the guest; watch is called again and again meanwhile."""
+        taps = [word for tap in TAPS for word in ("--tap", tap)]
+        words = [GUEST, "-o", self.out, "-t", seconds, *taps, "env", f"RSIP_BUILD={BUILD}", script,
+            *args]
+        guest = self.net.start("r", *words, log="guest.log")
+        while guest.poll() is None:
+            for ask in self.out.glob("ask-*"):
+                ask.unlink()
+                self.answer(ask.name[4:])
+            if watch:
+                watch()
+            time.sleep(0.02)
+        return guest.returncode
+
+    def words(self):
+        """What the runner of the guest said, the guest's output included."""
+        return (self.net.dir / "guest.log").read_text(errors="replace").strip()
+
+    def answer(self, what):
+        if what.endswith("capture"):
+            value = self.capture(what)
+        elif what.endswith("capture-end"):
+            value = self.capture_end(what[:-4])
+        elif what.startswith("bindings"):
+            value = self.gateway.show("bindings")
+        else:
+            raise Failed(f"the guest asks for {what}, which is not known here")
+        new = self.out / "answer"
+        new.write_text(json.dumps(value))
+        new.rename(self.out / f"answer-{what}")
+
+    def capture(self, name):
+        pcap, log = self.out / f"{name}.pcap", self.net.dir / f"{name}.log"
+        process = self.net.start("r", "tcpdump", "-n", "-i", "tap-y", "-U", "--immediate-mode",
+            "-w", pcap, log=log.name)
+        wait_for(lambda: "listening on" in log.read_text(), "tcpdump does not start")
+        self.captures[name] = (process, pcap)
+        return True
+
+    def capture_end(self, name):
+        process, pcap = self.captures[name]
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        return True
+
+    def packets(self, name):
+        """What a capture of that name holds; [] if it never began."""
+        return read_pcap(self.captures[name][1]) if name in self.captures else []
+
+
+def keep(net, out, target):
+    """Copy logs and captures to where a failure is looked at."""
+    target.mkdir(parents=True, exist_ok=True)
+    for folder in (net.dir, out):
+        for f in folder.iterdir():
+            if f.is_file() and f.suffix != ".sock":
+                shutil.copy(f, target / f.name)

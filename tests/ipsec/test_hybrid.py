@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""Two hosts with strongSwan, one public address, one peer: real IKEv2 and native ESP through rsipd.
+
+Prints TAP; status 77 with the reason where it cannot run.  rsipd is the one of build-asan
+(RSIP_ASAN_BUILD), rsip and rsip-hostd are those of build.  When something fails the logs and
+captures stay in build/logs/hybrid.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "netns"))
+import hybrid
+from tap import Tap
+from topo import BUILD, NB, ROOT, Y, Gateway, Failed, Lease, Net, why_not
+
+ASAN = pathlib.Path(os.environ.get("RSIP_ASAN_BUILD", ROOT / "build-asan"))
+LOGS = BUILD / "logs" / "hybrid"
+ESP, UDP = 50, 17
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+
+
+def relay(text, tap):
+    """The guest's TAP lines become ours."""
+    for line in text.splitlines():
+        ok, _, what = line.partition(" - ")
+        if line.startswith(("ok ", "not ok ")):
+            tap.check(what, not ok.startswith("not"), "")
+        elif not line.startswith("1.."):
+            print(line)
+
+
+def ike_port(packet, port):
+    """IKE with the peer's port 500 and the host's port that `port` accepts."""
+    if packet.proto != UDP:
+        return False
+    ports = packet.ports if packet.src == NB else packet.ports[::-1]
+    return ports[1] == 500 and port(ports[0])
+
+
+def wire(tap, packets, leases, port, what):
+    """Native ESP and IKE, nothing else, and every SPI towards a host is leased."""
+    esp = [p for p in packets if p.proto == ESP]
+    tap.check(f"{what}: ESP from {NB} to {Y} and back ({len(esp)} packets)",
+        {(p.src, p.dst) for p in esp} == {(NB, Y), (Y, NB)}, packets[:5])
+    others = [p for p in packets if p.proto != ESP and not ike_port(p, port) and not fragment(p)]
+    tap.check(f"{what}: nothing but ESP and IKE before the peer; no UDP 4500", not others,
+        others[:5])
+    private = [p for p in packets if p.src.startswith("10.") or p.dst.startswith("10.")]
+    tap.check(f"{what}: no private address before the peer", not private, private[:5])
+    for name, lease in leases.items():
+        own = {p.spi for p in esp if p.src == Y and not fragment(p) and lease.has_spi(p.spi)}
+        tap.check(f"{what}: {name} gets ESP by {len(own)} SPIs of its block", own)
+    stray = {hex(p.spi) for p in esp if p.src == Y and not fragment(p)
+        and not any(l.has_spi(p.spi) for l in leases.values())}
+    tap.check(f"{what}: no SPI towards {NB} outside the leased blocks", not stray, stray)
+
+
+def fragment(p):
+    """A fragment but the first carries no header of its protocol."""
+    return int.from_bytes(p.data[6:8], "big") & 0x1FFF
+
+
+def sanitized(tap, gateway):
+    status = gateway.end()
+    tap.check("rsipd ends with status 0 at SIGTERM", status == 0, f"status {status}")
+    faults = [l for l in gateway.log().splitlines() if "Sanitizer" in l or "runtime error" in l]
+    tap.check("the sanitizers found nothing in rsipd", not faults, "\n".join(faults[:20]))
+
+
+def scenario(net, tap, out):
+    hybrid.topology(net)
+    gateway = Gateway(net, program=ASAN / "bin" / "rsipd", env=SANITIZERS).start()
+    run = hybrid.Hybrid(net, gateway, out)
+    leases = {}
+
+    def watch():
+        # The leases of each part, as they are when its capture begins.
+        for name in run.captures.keys() - leases.keys():
+            text = (out / "leases").read_text()
+            leases[name] = {n: Lease(b) for n, b in json.loads(text).items()}
+
+    status = run.run(hybrid.HERE / "road_guest.py", watch=watch)
+    output = run.words()
+    if status == hybrid.SKIP:
+        return output.splitlines()[-1]
+    relay(output, tap)
+    tap.check("the guest ended by itself", status in (0, 1), output[-2000:])
+    any_port = lambda p: any(l.has_port(p) for l in leases["capture"].values())
+    for name, port, what in (("capture", any_port, "IKE on leased ports"),
+            ("cookie-capture", lambda p: p == 500, "IKE by cookie")):
+        if tap.check(f"{what}: was captured", name in leases):
+            wire(tap, run.packets(name), leases[name], port, what)
+    sanitized(tap, gateway)
+    return None
+
+
+def main():
+    tap, reason = Tap(), why_not()
+    if not (ASAN / "bin" / "rsipd").exists():
+        reason = f"no {ASAN}/bin/rsipd: tools/check sanitizers builds it"
+    if reason:
+        print(reason)
+        return hybrid.SKIP
+    with Net() as net:
+        out = net.dir / "guest"
+        out.mkdir()
+        try:
+            reason = scenario(net, tap, out)
+        except (Failed, OSError, subprocess.SubprocessError) as fault:
+            tap.check("the scenario runs to its end", False, fault)
+        if tap.failed:
+            hybrid.keep(net, out, LOGS)
+            print(f"# logs and captures: {LOGS}")
+    if reason:
+        print(reason)
+        return hybrid.SKIP
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
