@@ -1,0 +1,343 @@
+/*
+ * From the public link to the tunnel: the inbound procedure I1-I10.  What belongs to no
+ * lease is dropped and counted (RFC 3104 section 5: MUST discard), or left to the kernel
+ * where the address is also the gateway's own.
+ */
+#include "dataplane/forward.h"
+
+#include "dataplane/core/icmp.h"
+#include "dataplane/core/verdict.h"
+#include "dataplane/pass.h"
+
+#include <string.h>
+
+#define ECHOES_PER_S 1000
+#define ECHOES_BURST 1000
+/* Searches through everything learned, for errors that quote too little. */
+#define WALKS_PER_S 50
+#define WALKS_BURST 50
+
+static bool is_ike_port(const struct flow *f, uint16_t port)
+{
+	return f->proto == IP4_UDP && (port == FLOW_IKE_PORT || port == FLOW_NATT_PORT);
+}
+
+static struct learned *ike_find(struct pass *s, const uint32_t cookie[2])
+{
+	const struct learned_key key = { s->ip.dst, cookie[0], cookie[1], 0 };
+
+	if (!(cookie[0] | cookie[1]))
+		return NULL;
+	return learned_find(&s->f->tables.learned[LEARNED_IKE], &key, s->now_ms);
+}
+
+/* Has the holder of this lease IKE with the sender, through any lease on this address? */
+static bool has_ike_with(struct pass *s, const struct tlease *holder)
+{
+	const struct tpair *pair = tables_pair(&s->f->tables, holder->host, s->ip.dst);
+	const struct learned *e;
+	const struct tlease *l;
+
+	if (!pair)
+		return false;
+	LIST_FOREACH(l, &pair->leases, of_pair)
+	TAILQ_FOREACH(e, &l->learned[LEARNED_IKE].list, by_owner)
+	if (learned_has_peer(e, s->ip.src))
+		return true;
+	return false;
+}
+
+/*
+ * By initiator cookie.  An IKE SA that the peer rekeyed has the peer's cookie there; then
+ * the responder's shows the host: a cookie it used, or one that begins with an SPI it
+ * holds, as hosts are told to choose them.
+ */
+static struct tlease *in_cookies(
+	struct pass *s, const struct taddr *a, const struct flow_ike *ike)
+{
+	struct learned *e = ike_find(s, ike->initiator);
+	struct tlease *l;
+
+	if (!e)
+		e = ike_find(s, ike->responder);
+	if (e) {
+		if (!learned_has_peer(e, s->ip.src))
+			return NULL;
+		learned_settle(&s->f->tables.learned[LEARNED_IKE], e);
+		return e->owner;
+	}
+	l = a ? tables_by_spi(&s->f->tables, a, ike->responder[0]) : NULL;
+	return l && has_ike_with(s, l) ? l : NULL;
+}
+
+static enum dp_reason in_ike(struct pass *s, const struct taddr *a, struct tlease **lease)
+{
+	struct flow_ike ike;
+
+	flow_parse_ike(
+		pass_payload(s) + 8, pass_end(s), s->flow.dport == FLOW_NATT_PORT, &ike);
+	switch (ike.kind) {
+	case FLOW_IKE_ESP:
+		*lease = a ? tables_by_spi(&s->f->tables, a, ike.spi) : NULL;
+		return *lease ? DP_OK : DP_NO_SPI;
+	case FLOW_IKE_COOKIES:
+		*lease = in_cookies(s, a, &ike);
+		return *lease ? DP_OK : DP_NO_COOKIE;
+	case FLOW_IKE_SHORT:
+	case FLOW_IKE_KEEPALIVE:
+	default:
+		return DP_IKE_SHORT;
+	}
+}
+
+/* The only host that talks IPsec with this peer, where an error does not say more. */
+static struct tlease *only_host(struct pass *s, enum learned_kind kind, uint32_t peer)
+{
+	if (!limit_take(&s->f->walks, WALKS_PER_S, WALKS_BURST, s->now_ms))
+		return NULL;
+	return learned_only_host(&s->f->tables.learned[kind], s->ip.dst, peer);
+}
+
+static struct tlease *quoted_ike(struct pass *s, const struct ip4 *ip, uint16_t sport)
+{
+	const uint8_t *udp = pass_payload(s) + ICMP_HDR + ip->hdr;
+	struct flow_ike ike;
+	/* The quote may end behind the initiator cookie: judge as if zeros followed. */
+	uint8_t head[4 + FLOW_IKE_HDR] = { 0 };
+	size_t n = (size_t)(pass_end(s) - udp) - 8;
+
+	if (n < (sport == FLOW_NATT_PORT ? 12U : 8U))
+		return only_host(s, LEARNED_IKE, ip->dst);
+	memcpy(head, udp + 8, n < sizeof head ? n : sizeof head);
+	flow_parse_ike(head, head + sizeof head, sport == FLOW_NATT_PORT, &ike);
+	struct learned *e =
+		ike.kind == FLOW_IKE_COOKIES ? ike_find(s, ike.initiator) : NULL;
+	if (e)
+		return learned_has_peer(e, ip->dst) ? e->owner : NULL;
+	return only_host(s, LEARNED_IKE, ip->dst);
+}
+
+static struct tlease *quoted_spi(
+	struct pass *s, const struct ip4 *ip, const struct flow *q)
+{
+	const struct learned_key key = { s->ip.dst, ip->dst, q->proto, q->spi };
+	const struct learned *e =
+		learned_find(&s->f->tables.learned[LEARNED_SPI], &key, s->now_ms);
+
+	return e ? e->owner : only_host(s, LEARNED_SPI, ip->dst);
+}
+
+/* Whose packet does this ICMP error quote (RFC 3102 6.2, RFC 3104 5)? */
+static struct tlease *in_icmp_error(struct pass *s, const struct taddr *a)
+{
+	struct ip4 ip;
+	struct flow q;
+
+	if (!a || !pass_quoted(s, &ip, &q) || ip.src != s->ip.dst)
+		return NULL;
+	if (a->whole)
+		return a->whole;
+	if (q.kind == FLOW_SPI)
+		return quoted_spi(s, &ip, &q);
+	if (q.kind == FLOW_ICMP_QUERY) {
+		const struct learned_key key = { s->ip.dst, ip.dst, q.icmp_type,
+			q.icmp_id_seq };
+		const struct learned *e = learned_find(
+			&s->f->tables.learned[LEARNED_QUERY], &key, s->now_ms);
+		return e ? e->owner : NULL;
+	}
+	if (q.kind != FLOW_PORTS)
+		return NULL;
+	struct tlease *l = tables_by_port(a, q.sport);
+	return l || !is_ike_port(&q, q.sport) ? l : quoted_ike(s, &ip, q.sport);
+}
+
+static struct tlease *in_icmp_reply(struct pass *s)
+{
+	const struct learned_key key = { s->ip.dst, s->ip.src, s->flow.icmp_type,
+		s->flow.icmp_id_seq };
+	const struct learned *e =
+		learned_find(&s->f->tables.learned[LEARNED_QUERY], &key, s->now_ms);
+
+	return e ? e->owner : NULL;
+}
+
+static enum dp_reason in_ports(struct pass *s, const struct taddr *a, struct tlease **l)
+{
+	*l = a ? tables_by_port(a, s->flow.dport) : NULL;
+	if (*l)
+		return DP_OK;
+	return is_ike_port(&s->flow, s->flow.dport) ? in_ike(s, a, l) : DP_NO_BIND;
+}
+
+/* I4 to I7: whose packet is this? */
+static enum dp_reason in_find(struct pass *s, struct tlease **l)
+{
+	const struct taddr *a = tables_address(&s->f->tables, s->ip.dst);
+
+	*l = a ? a->whole : NULL;
+	if (*l && s->flow.kind != FLOW_ICMP_ERROR)
+		return DP_OK;
+	switch (s->flow.kind) {
+	case FLOW_PORTS:
+		return in_ports(s, a, l);
+	case FLOW_SPI:
+		*l = a ? tables_by_spi(&s->f->tables, a, s->flow.spi) : NULL;
+		return *l ? DP_OK : DP_NO_SPI;
+	case FLOW_ICMP_REPLY:
+		*l = in_icmp_reply(s);
+		return *l ? DP_OK : DP_ICMP_UNMATCHED;
+	case FLOW_ICMP_ERROR:
+		*l = in_icmp_error(s, a);
+		return *l ? DP_OK : DP_ICMP_UNMATCHED;
+	case FLOW_ICMP_OTHER:
+		return DP_ICMP_UNMATCHED;
+	case FLOW_ICMP_QUERY: /* answered before */
+	case FLOW_NONE:
+	default:
+		return DP_NO_BIND;
+	}
+}
+
+/*
+ * I9.  An ICMP error comes from any router: what it quotes was judged on the way out.  A
+ * reply and IKE by cookie were found by the sender's address.
+ */
+static enum dp_reason in_policy(const struct pass *s, const struct tlease *l)
+{
+	bool found_by_peer =
+		s->flow.kind == FLOW_ICMP_ERROR || s->flow.kind == FLOW_ICMP_REPLY;
+	struct flow judged = s->flow;
+
+	if (is_ike_port(&judged, judged.dport) && l->method == METHOD_RSIPSEC)
+		judged.kind = FLOW_SPI;
+	if (found_by_peer ||
+		verdict_remote(&l->remote, s->ip.src, &judged, judged.sport) == DP_OK)
+		return DP_OK;
+	return DP_INGRESS_POLICY;
+}
+
+/* The path MTU to the tunnel's far end. */
+static uint32_t tunnel_mtu(const struct pass *s, uint32_t host)
+{
+	const struct thost *h = tables_host(&s->f->tables, host);
+	uint32_t mtu = s->f->mtu[LINK_PRIVATE];
+
+	return h && h->mtu && s->now_ms < h->mtu_until_ms && h->mtu < mtu ? h->mtu : mtu;
+}
+
+/* I10. */
+static enum dp_reason deliver(struct pass *s, const struct tlease *l)
+{
+	uint32_t mtu = tunnel_mtu(s, l->host), overhead = tunnel_overhead(l->tunnel);
+
+	if (s->ip.ttl <= 1) {
+		pass_icmp(s, ICMP_TIME_EXCEEDED, ICMP_TTL_GONE, 0);
+		return DP_TTL;
+	}
+	if (s->ip.len + overhead > mtu && (s->ip.frag & IP4_DF) && !s->joined) {
+		pass_icmp(s, ICMP_UNREACHABLE, ICMP_FRAG_NEEDED, mtu - overhead);
+		return DP_TOO_BIG;
+	}
+	if (s->ip.len + overhead > 65535)
+		return DP_TOO_BIG;
+	ip4_hop(s->p);
+	if (!pass_tunnel(
+		    s->f, s->p, &s->ip, l->tunnel, l->gateway, l->host, mtu, s->joined))
+		return DP_NO_ROUTE;
+	pass_count(s, s->ip.len);
+	return DP_OK;
+}
+
+/* I3: the gateway answers echo itself; other requests are not answered (RFC 1812 4.3.3).
+ */
+static void answer_query(struct pass *s)
+{
+	struct forward *f = s->f;
+	uint8_t *icmp = s->p + s->ip.hdr;
+	uint32_t asker = s->ip.src;
+
+	pass_drop(s, DP_ICMP_REQUEST);
+	if (icmp[0] != 8 || icmp[1] != 0 || s->ip.hdr != IP4_HDR ||
+		!limit_take(&f->echoes, ECHOES_PER_S, ECHOES_BURST, s->now_ms))
+		return;
+	icmp[0] = 0;
+	be_put16(icmp + 2, csum_change(be_get16(icmp + 2), 0x0800, 0));
+	struct ip4 reply = {
+		.src = s->ip.dst,
+		.dst = asker,
+		.len = s->ip.len,
+		.id = f->next_id++,
+		.proto = IP4_ICMP,
+		.ttl = ICMP_TTL_SENT,
+		.tos = s->ip.tos,
+	};
+	ip4_write(s->p, &reply);
+	if (pass_return(s, s->p, reply.len, asker))
+		f->stats.icmp_answered++;
+}
+
+/* On an address that is also the gateway's own: is this for a socket of the gateway? */
+static bool is_kernels(const struct pass *s, const struct forward_pool *pool)
+{
+	switch (s->flow.kind) {
+	case FLOW_PORTS:
+		return !is_ike_port(&s->flow, s->flow.dport) &&
+		       !ranges_have(pool->ports, pool->n_ports, s->flow.dport);
+	case FLOW_SPI:
+	case FLOW_ICMP_ERROR:
+	case FLOW_ICMP_REPLY:
+		return false; /* if it belongs to a lease */
+	case FLOW_ICMP_QUERY:
+	case FLOW_ICMP_OTHER:
+	case FLOW_NONE:
+	default:
+		return true;
+	}
+}
+
+bool pass_inbound(struct pass *s)
+{
+	const struct forward_pool *pool = forward_pool_of(s->f, s->ip.dst);
+	struct tlease *l;
+
+	if (!pool)
+		return false;
+	if (!pass_join(s, &s->f->inner, s->host))
+		return true;
+	bool own = forward_is_local(s->f, s->ip.dst);
+	pass_read_flow(s);
+	if (own && is_kernels(s, pool))
+		return false;
+	if (!ip4_is_unicast(s->ip.src) ||
+		ip4_is_source_routed(s->p, pass_end(s), &s->ip)) {
+		pass_drop(s, DP_MARTIAN);
+		return true;
+	}
+	if (s->flow.kind == FLOW_ICMP_QUERY) {
+		answer_query(s);
+		return true;
+	}
+	enum dp_reason r = in_find(s, &l);
+	if (r == DP_ICMP_UNMATCHED && own)
+		return false;
+	r = r ? r : in_policy(s, l);
+	r = r ? r : deliver(s, l);
+	if (r)
+		pass_drop(s, r);
+	return true;
+}
+
+bool forward_public(struct forward *f, uint8_t *p, size_t len, uint64_t now_ms)
+{
+	struct pass s = { .f = f, .now_ms = now_ms, .dir = DP_IN };
+
+	if (pass_begin(&s, p, len))
+		return pass_inbound(&s);
+	/* Cut or with a wrong checksum: still nothing that the kernel may answer. */
+	if (!ip4_parse(p, p + len, true, &s.ip) || !forward_pool_of(f, s.ip.dst) ||
+		forward_is_local(f, s.ip.dst))
+		return false;
+	pass_drop(&s, DP_MARTIAN);
+	return true;
+}

@@ -1,0 +1,320 @@
+/*
+ * Driver `packet`: the forwarding procedures on AF_PACKET sockets, in user space.  Needs
+ * CAP_NET_RAW and CAP_NET_ADMIN in its network namespace and nothing of BPF, so it also
+ * runs where an unprivileged user made that namespace.
+ */
+#include "dataplane/core/be.h"
+#include "dataplane/drivers.h"
+#include "dataplane/forward.h"
+#include "dataplane/packet/hops.h"
+#include "dataplane/packet/silence.h"
+#include "dataplane/segment.h"
+
+#include "base/err.h"
+#include "base/random.h"
+
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Frames of one link in one call: others wait for the loop too. */
+#define BUDGET   1024
+
+#define ARP_SIZE 28
+
+struct dp {
+	struct forward forward;
+	struct link link[LINKS];
+	struct hops hops;
+	struct silence silence;
+	char interface[LINKS][IF_NAMESIZE];
+	bool silenced;
+	uint64_t now_ms;
+	uint8_t segment[65536];
+};
+
+static const char *const link_words[LINKS] = { "private", "public" };
+
+/* --- out --- */
+
+static bool on_send(
+	void *ctx, enum forward_link link, uint32_t dst, const struct iovec *piece, int n)
+{
+	struct dp *dp = ctx;
+	struct link_mac to;
+	uint32_t next;
+
+	switch (hops_find(&dp->hops, link, dst, &to, &next)) {
+	case HOP_READY:
+		link_send(&dp->link[link], &to, ETH_P_IP, piece, n);
+		return true;
+	case HOP_WAIT:
+		return hops_hold(&dp->hops, link, next, piece, n);
+	case HOP_NONE:
+	default:
+		return false;
+	}
+}
+
+static void on_ready(void *ctx, enum forward_link link, const struct link_mac *to,
+	const void *packet, size_t len)
+{
+	struct dp *dp = ctx;
+	struct iovec piece = { (void *)(uintptr_t)packet, len };
+
+	link_send(&dp->link[link], to, ETH_P_IP, &piece, 1);
+}
+
+static void on_lost(void *ctx, enum forward_link link)
+{
+	struct dp *dp = ctx;
+
+	forward_unsent(&dp->forward, link);
+}
+
+/* --- in --- */
+
+/*
+ * ARP for pool addresses (RFC 826): answered with the link's own address, unless the
+ * kernel holds the address and answers itself, or another machine has it.
+ */
+static void on_arp(struct dp *dp, const struct link_frame *f)
+{
+	const struct hop_link *l = &dp->hops.link[LINK_PUBLIC];
+	const uint8_t *p = f->l3;
+	uint8_t reply[ARP_SIZE];
+	struct link_mac to = { .len = 6 };
+	struct iovec piece = { reply, sizeof reply };
+
+	if (f->len < ARP_SIZE || l->mac.len != 6 || be_get32(p) != 0x00010800 ||
+		be_get32(p + 4) != 0x06040001)
+		return;
+	uint32_t asker = be_get32(p + 14), target = be_get32(p + 24);
+	if (asker == target || !forward_pool_of(&dp->forward, target) ||
+		forward_is_local(&dp->forward, target) ||
+		hops_has_neighbour(&dp->hops, LINK_PUBLIC, target))
+		return;
+	memcpy(reply, p, 6);
+	be_put16(reply + 6, 2);
+	memcpy(reply + 8, l->mac.byte, 6);
+	be_put32(reply + 14, target);
+	memcpy(reply + 18, p + 8, 10); /* sender's link and protocol address */
+	memcpy(to.byte, p + 8, 6);
+	link_send(&dp->link[LINK_PUBLIC], &to, ETH_P_ARP, &piece, 1);
+	dp->forward.stats.arp_answered++;
+}
+
+static void on_private_packet(void *ctx, uint8_t *packet, size_t len)
+{
+	struct dp *dp = ctx;
+
+	(void)forward_private(&dp->forward, packet, len, dp->now_ms);
+}
+
+static void on_public_packet(void *ctx, uint8_t *packet, size_t len)
+{
+	struct dp *dp = ctx;
+
+	(void)forward_public(&dp->forward, packet, len, dp->now_ms);
+}
+
+static void on_private(void *ctx, struct link_frame *f)
+{
+	struct dp *dp = ctx;
+
+	if (f->protocol == ETH_P_IP)
+		(void)segment_each(
+			f->l3, f->len, &f->offload, dp->segment, on_private_packet, dp);
+}
+
+static void on_public(void *ctx, struct link_frame *f)
+{
+	struct dp *dp = ctx;
+
+	if (f->protocol == ETH_P_ARP)
+		on_arp(dp, f);
+	else if (f->protocol == ETH_P_IP)
+		(void)segment_each(
+			f->l3, f->len, &f->offload, dp->segment, on_public_packet, dp);
+}
+
+/* --- what the kernel tells --- */
+
+/* The gateway's own addresses decide what is taken from the kernel. */
+static int take_addresses(struct dp *dp, char *why, size_t size)
+{
+	int err = forward_set_local(&dp->forward, dp->hops.local, dp->hops.n_local);
+
+	dp->hops.local_changed = false;
+	for (int i = 0; i < LINKS; i++)
+		dp->forward.address[i] = dp->hops.primary[i];
+	return err ? err : silence_set(&dp->silence, &dp->forward, why, size);
+}
+
+static void take_links(struct dp *dp)
+{
+	dp->hops.links_changed = false;
+	for (int i = 0; i < LINKS; i++)
+		dp->forward.mtu[i] = dp->hops.link[i].mtu;
+}
+
+static void packet_service(struct dp *dp, uint64_t now_ms)
+{
+	dp->now_ms = now_ms;
+	hops_follow(&dp->hops, now_ms);
+	if (dp->hops.links_changed)
+		take_links(dp);
+	if (dp->hops.local_changed)
+		(void)take_addresses(dp, NULL, 0); /* the rules that stand are safe too */
+	(void)link_receive(&dp->link[LINK_PRIVATE], BUDGET, on_private, dp);
+	(void)link_receive(&dp->link[LINK_PUBLIC], BUDGET, on_public, dp);
+	forward_sweep(&dp->forward, now_ms);
+	hops_sweep(&dp->hops, now_ms);
+	for (int i = 0; i < LINKS; i++)
+		for (unsigned int n = link_flush(&dp->link[i]); n > 0; n--)
+			forward_unsent(&dp->forward, (enum forward_link)i);
+}
+
+/* --- open and close --- */
+
+static int open_links(struct dp *dp, const char **what)
+{
+	int err = 0;
+
+	for (int i = 0; i < LINKS && !err; i++)
+		err = link_open(&dp->link[i], dp->hops.link[i].index,
+			dp->hops.link[i].mtu, NULL, what);
+	return err;
+}
+
+static int open_all(struct dp *dp, const unsigned int index[LINKS], uint64_t secret,
+	const char **what)
+{
+	dp->hops.ready = on_ready;
+	dp->hops.lost = on_lost;
+	dp->hops.ctx = dp;
+	int err = hops_open(&dp->hops, index, secret, what);
+	if (err)
+		return err;
+	take_links(dp);
+	return open_links(dp, what);
+}
+
+static void packet_close(struct dp *dp)
+{
+	if (!dp)
+		return;
+	for (int i = 0; i < LINKS; i++)
+		link_close(&dp->link[i]);
+	if (dp->silenced)
+		silence_end(&dp->silence);
+	hops_close(&dp->hops);
+	forward_fini(&dp->forward);
+	free(dp);
+}
+
+static int find_interfaces(struct dp *dp, const struct dp_conf *conf,
+	unsigned int index[LINKS], char *why, size_t size)
+{
+	const char *name[LINKS] = { conf->private_interface, conf->public_interface };
+
+	for (int i = 0; i < LINKS; i++) {
+		index[i] = name[i] ? if_nametoindex(name[i]) : 0;
+		if (index[i] == 0) {
+			(void)snprintf(why, size,
+				"no interface \"%s\"; set dataplane %s-interface to one "
+				"that"
+				" is there",
+				name[i] ? name[i] : "", link_words[i]);
+			return ERR_NOTFOUND;
+		}
+		(void)snprintf(dp->interface[i], IF_NAMESIZE, "%s", name[i]);
+	}
+	if (index[LINK_PRIVATE] == index[LINK_PUBLIC]) {
+		(void)snprintf(why, size,
+			"private-interface and public-interface are both \"%s\"; driver "
+			"packet"
+			" needs two",
+			name[LINK_PUBLIC]);
+		return ERR_CONFIG;
+	}
+	return 0;
+}
+
+static int packet_open(const struct dp_conf *conf, const struct dp_events *events,
+	struct dp **out, char *why, size_t why_size)
+{
+	struct dp *dp = calloc(1, sizeof *dp);
+	const struct forward_out to = { dp, on_send };
+	struct random random = random_system();
+	uint64_t secret = (uint64_t)random.next(&random) << 32 | random.next(&random);
+	unsigned int index[LINKS];
+	const char *what = "memory for the tables";
+
+	if (!dp)
+		return -ENOMEM;
+	for (int i = 0; i < LINKS; i++)
+		dp->link[i].rx = dp->link[i].tx = -1;
+	int err = find_interfaces(dp, conf, index, why, why_size);
+	if (err) {
+		free(dp);
+		return err;
+	}
+	err = forward_init(&dp->forward, conf, events, &to, secret);
+	err = err ? err : open_all(dp, index, secret, &what);
+	if (err) {
+		(void)snprintf(why, why_size, "driver packet: %s: %s%s", what,
+			err_text(err),
+			err == -EPERM ? "; it needs CAP_NET_RAW and CAP_NET_ADMIN" : "");
+		packet_close(dp);
+		return err;
+	}
+	silence_init(
+		&dp->silence, dp->interface[LINK_PRIVATE], dp->interface[LINK_PUBLIC]);
+	err = take_addresses(dp, why, why_size);
+	if (err) {
+		packet_close(dp);
+		return err;
+	}
+	dp->silenced = true;
+	*out = dp;
+	return 0;
+}
+
+static int packet_install(struct dp *dp, const struct lease *lease)
+{
+	return tables_install(&dp->forward.tables, lease);
+}
+
+static void packet_remove(struct dp *dp, uint32_t bind_id)
+{
+	tables_remove(&dp->forward.tables, bind_id);
+}
+
+static void packet_stats(struct dp *dp, struct dp_stats *out)
+{
+	forward_stats(&dp->forward, out);
+}
+
+static int packet_fds(struct dp *dp, int fds[4])
+{
+	fds[0] = dp->link[LINK_PRIVATE].rx;
+	fds[1] = dp->link[LINK_PUBLIC].rx;
+	fds[2] = hops_fd(&dp->hops);
+	return 3;
+}
+
+static uint64_t packet_deadline(const struct dp *dp)
+{
+	uint64_t at = forward_deadline(&dp->forward);
+
+	if (dp->hops.held && dp->hops.swept_ms + 1000 < at)
+		at = dp->hops.swept_ms + 1000;
+	return at;
+}
+
+const struct dp_driver dp_packet = { "packet", packet_open, packet_install, packet_remove,
+	packet_stats, packet_fds, packet_service, packet_deadline, packet_close };

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "dataplane/forward.h"
+
+/*
+ * Keeps the kernel from answering, forwarding or translating the packets that the data
+ * plane takes: nftables rules at the ingress of the two links, which come after packet
+ * sockets and before everything else.  One table per pair of links; that of a predecessor
+ * which was killed is replaced.
+ */
+
+struct silence {
+	char table[64];
+	const char *private_interface, *public_interface; /* borrowed */
+};
+
+/* Names the table. */
+void silence_init(
+	struct silence *s, const char *private_interface, const char *public_interface);
+/*
+ * Put or replace the rules for what f takes now.  On failure a negative code and one
+ * sentence in why.  Runs nft and waits for it.
+ */
+int silence_set(const struct silence *s, const struct forward *f, char *why, size_t size);
+/* Take the rules away. */
+void silence_end(const struct silence *s);
