@@ -47,6 +47,7 @@ struct dp_stats {
 	uint64_t dropped[DP_DIRECTIONS][DP_REASONS];
 	uint64_t cookies_halfopen, cookies_answered; /* gauges */
 	uint64_t reassembled, arp_answered, icmp_answered;
+	uint64_t lost; /* frames that came while the driver was behind, or unusable */
 };
 
 /* What a driver tells the program; called from dp_service(). */

@@ -121,24 +121,25 @@ static void on_public_packet(void *ctx, uint8_t *packet, size_t len)
 	(void)forward_public(&dp->forward, packet, len, dp->now_ms);
 }
 
+static void finish(
+	struct dp *dp, enum forward_link link, struct link_frame *f, segment_fn fn)
+{
+	if (segment_each(f->l3, f->len, &f->offload, dp->segment, fn, dp))
+		dp->link[link].lost++;
+}
+
 static void on_private(void *ctx, struct link_frame *f)
 {
-	struct dp *dp = ctx;
-
 	if (f->protocol == ETH_P_IP)
-		(void)segment_each(
-			f->l3, f->len, &f->offload, dp->segment, on_private_packet, dp);
+		finish(ctx, LINK_PRIVATE, f, on_private_packet);
 }
 
 static void on_public(void *ctx, struct link_frame *f)
 {
-	struct dp *dp = ctx;
-
 	if (f->protocol == ETH_P_ARP)
-		on_arp(dp, f);
+		on_arp(ctx, f);
 	else if (f->protocol == ETH_P_IP)
-		(void)segment_each(
-			f->l3, f->len, &f->offload, dp->segment, on_public_packet, dp);
+		finish(ctx, LINK_PUBLIC, f, on_public_packet);
 }
 
 /* --- what the kernel tells --- */
@@ -297,6 +298,8 @@ static void packet_remove(struct dp *dp, uint32_t bind_id)
 static void packet_stats(struct dp *dp, struct dp_stats *out)
 {
 	forward_stats(&dp->forward, out);
+	for (int i = 0; i < LINKS; i++)
+		out->lost += link_lost(&dp->link[i]);
 }
 
 static int packet_fds(struct dp *dp, int fds[4])

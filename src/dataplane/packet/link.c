@@ -295,3 +295,14 @@ unsigned int link_flush(struct link *l)
 	l->lost_out = 0;
 	return refused;
 }
+
+uint64_t link_lost(struct link *l)
+{
+	struct tpacket_stats stats;
+	socklen_t size = sizeof stats;
+
+	/* Reading resets the kernel's count. */
+	if (getsockopt(l->rx, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0)
+		l->lost += stats.tp_drops;
+	return l->lost;
+}

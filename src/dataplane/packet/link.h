@@ -41,7 +41,7 @@ struct link {
 	uint8_t *out;
 	size_t out_used;
 	unsigned int n_out, lost_out;
-	uint64_t lost; /* frames that came while the ring was full, or cut */
+	uint64_t lost; /* frames that were cut or unusable; link_lost() has all */
 };
 
 /* What the kernel hands to a receive socket, as a classic filter. */
@@ -65,3 +65,5 @@ void link_send(struct link *l, const struct link_mac *to, uint16_t protocol,
 	const struct iovec *piece, int n);
 /* Send the batch.  Returns how many frames the kernel refused since the last call. */
 unsigned int link_flush(struct link *l);
+/* Frames that came and could not be taken in: ring full, cut, unusable. */
+uint64_t link_lost(struct link *l);
