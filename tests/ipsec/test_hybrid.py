@@ -4,6 +4,9 @@
 Prints TAP; status 77 with the reason where it cannot run.  rsipd is the one of build-asan
 (RSIP_ASAN_BUILD), rsip and rsip-hostd are those of build.  When something fails the logs and
 captures stay in build/logs/hybrid.
+
+Proves S-2-01, S-3-02, S-3-03, S-3-05, S-4-01, S-4-02, S-5-06, S-6.1-01, S-6.1-12, S-6.2-25,
+S-A-01, S-A-02, S-E-02, S-E-04, S-E-05 with kernels and an IKE daemon that know nothing of RSIP.
 """
 import json
 import os
