@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "netns")
 import swan
 import talk
 from tap import Tap
-from topo import HOSTS, NA, NB, R_PEER, Y, Failed, Host, Net, spi, wait_for
+from topo import HOSTS, NA, NB, R_PEER, Y, Y2, Failed, Host, Net, spi, wait_for
 
 OUT = pathlib.Path(os.environ["OUT"])
 tap = Tap()
@@ -37,7 +37,8 @@ def links(net):
         net.batch(name, "link set eth0 up")
     for name, address in HOSTS.items():
         net.batch(name, f"addr add {address}/24 dev eth0", f"route add default via {NA}")
-    net.batch("y", f"addr add {Y}/24 dev eth0", f"route add default via {R_PEER}")
+    net.batch("y", f"addr add {Y}/24 dev eth0", f"addr add {Y2}/24 dev eth0",
+        f"route add default via {R_PEER}")
 
 
 def traces(net, name):
@@ -79,10 +80,10 @@ class Road:
         return int(port[1]) if port else 500
 
     def start_charons(self):
-        connections = {"y": swan.peer_connection()}
+        connections = {"y": swan.peer_connections()}
         for name, address in HOSTS.items():
             ports = self.port_block(name) if self.leases[name].ports else ""
-            connections[name] = swan.host_connection(name, address, ports)
+            connections[name] = swan.host_connections(name, address, ports)
         for name in connections:
             include = self.drop_in(name) if name in HOSTS else ""
             self.charons[name] = swan.Charon(self.net, name, OUT, include).start()
@@ -105,19 +106,19 @@ class Road:
                     answer == f"y saw {NB} {port}: {name}" and self.leases[name].has_port(port),
                     answer)
 
-    def ping(self, name, size=56):
+    def ping(self, name, peer=Y, size=56):
         self.net.run(name, "ping", "-n", "-c", 2, "-i", 0.2, "-W", 2, "-s", size,
-            "-I", HOSTS[name], Y)
+            "-I", HOSTS[name], peer)
 
-    def tunnel_talk(self, when):
+    def tunnel_talk(self, when, what="ESP", peer=Y):
         """Both ways through the tunnel mode SAs; each answer has to name the right machine."""
         for name, address in HOSTS.items():
-            tap.does(f"{name}: ping through ESP {when}", self.ping, name)
+            tap.does(f"{name}: ping through {what} {when}", self.ping, name, peer)
             for kind in ("udp", "tcp"):
-                tap.does(f"{name}: {kind} through ESP {when}, y answers {name}", self.expect,
-                    name, kind, Y, f"y saw {address} ", source=(address, 0))
-                tap.does(f"y: {kind} through ESP {when} reaches {name}", self.expect,
-                    "y", kind, address, f"{name} saw {Y} ")
+                tap.does(f"{name}: {kind} through {what} {when}, y answers {name}", self.expect,
+                    name, kind, peer, f"y saw {address} ", source=(address, 0))
+                tap.does(f"y: {kind} through {what} {when} reaches {name}", self.expect,
+                    "y", kind, address, f"{name} saw {peer} ", source=(peer, 0))
 
     def transport_talk(self, when):
         for name in HOSTS:
@@ -137,7 +138,7 @@ class Road:
     def establish(self, *children):
         for child in children:
             for name in HOSTS:
-                tap.does(f"{name}: IKEv2, {child} mode", self.charons[name].up, child)
+                tap.does(f"{name}: IKEv2, {child}", self.charons[name].up, child)
 
     def rekeyed(self, by, words, what):
         """Run swanctl --rekey by `by` and wait until `what` has something new."""
@@ -150,27 +151,28 @@ class Road:
         for child in children:
             for name in HOSTS:
                 own = self.charons[name]
-                new = tap.does(f"{name}: rekeys its CHILD_SA ({child} mode)", self.rekeyed, name,
+                new = tap.does(f"{name}: rekeys its CHILD_SA ({child})", self.rekeyed, name,
                     ("--child", child), lambda: own.spis(child))
-                self.spis_leased(name, new, f"{child} mode, rekeyed by {name}")
+                self.spis_leased(name, new, f"{child}, rekeyed by {name}")
             before = {name: self.charons[name].spis(child) for name in HOSTS}
-            tap.does(f"y: rekeys its CHILD_SAs ({child} mode)", self.charons["y"].swanctl,
+            tap.does(f"y: rekeys its CHILD_SAs ({child})", self.charons["y"].swanctl,
                 "--rekey", "--child", child)
             for name in HOSTS:
                 own = self.charons[name]
-                new = tap.does(f"{name}: has the CHILD_SA that y made ({child} mode)", wait_for,
+                new = tap.does(f"{name}: has the CHILD_SA that y made ({child})", wait_for,
                     lambda: own.spis(child) - before[name], "no new CHILD_SA")
-                self.spis_leased(name, new, f"{child} mode, rekeyed by y")
+                self.spis_leased(name, new, f"{child}, rekeyed by y")
 
     def rekey_ike(self):
+        """Once from each side."""
         for name in HOSTS:
             tap.does(f"{name}: rekeys its IKE_SA", self.rekeyed, name, ("--ike", "y"),
-                self.charons[name].ike)
-        before = {name: self.charons[name].ike() for name in HOSTS}
+                lambda: self.charons[name].ike("y"))
+        before = {name: self.charons[name].ike("y") for name in HOSTS}
         tap.does("y: rekeys its IKE_SAs", self.charons["y"].swanctl, "--rekey", "--ike", "x")
         for name in HOSTS:
             tap.does(f"{name}: has the IKE_SA that y made", wait_for,
-                lambda: self.charons[name].ike() - before[name], "no new IKE_SA")
+                lambda: self.charons[name].ike("y") - before[name], "no new IKE_SA")
 
     def spis_leased(self, name, spis, when):
         shown = " ".join(map(spi, sorted(spis or [])))
@@ -179,8 +181,7 @@ class Road:
 
     def all_spis_leased(self):
         for name in HOSTS:
-            spis = set().union(*(self.charons[name].spis(c) for c in ("tunnel", "transport")))
-            self.spis_leased(name, spis, "every SA of now")
+            self.spis_leased(name, self.charons[name].spis(), "every SA of now")
 
     def no_nat(self):
         for name, charon in self.charons.items():
@@ -203,13 +204,16 @@ def leased_ports(net):
         same_bindings(ask_host("bindings"), road.leases))
     road.tunnel_talk("at first")
     road.transport_talk("at first")
-    tap.does("x1: ping of 2800 octets through ESP", road.ping, "x1", 2800)
+    tap.does("x1: ping of 2800 octets through ESP", road.ping, "x1", size=2800)
     road.all_spis_leased()
     road.rekey_children("tunnel", "transport")
     road.rekey_ike()
     road.tunnel_talk("after rekeying")
     road.transport_talk("after rekeying")
     road.all_spis_leased()
+    tap.check("rsipd is killed and started again", ask_host("kill-gateway"))
+    road.tunnel_talk("after rsipd was killed")
+    road.transport_talk("after rsipd was killed")
     road.no_nat()
     road.stop_charons()
     ask_host("capture-end")
@@ -222,11 +226,14 @@ def cookies(net):
     road.up("--ports", "0")
     road.start_charons()
     ask_host("cookie-capture")
-    road.establish("tunnel")
+    road.establish("tunnel", "ah")
     road.tunnel_talk("with IKE on port 500")
-    road.rekey_children("tunnel")
+    road.tunnel_talk("with IKE on port 500", "AH", Y2)
+    road.rekey_children("tunnel", "ah")
     road.rekey_ike()
     road.tunnel_talk("with IKE on port 500, rekeyed")
+    road.tunnel_talk("with IKE on port 500, rekeyed", "AH", Y2)
+    road.all_spis_leased()
     road.stop_charons()
     ask_host("cookie-capture-end")
     return road
@@ -244,7 +251,7 @@ def brief(net):
             charon.up(child)
         tap.check(f"{name}: IKEv2 from port {road.ike_port(name)}, tunnel and transport mode",
             charon.spis("tunnel") and charon.spis("transport"))
-        road.spis_leased(name, charon.spis("tunnel") | charon.spis("transport"), "both modes")
+        road.spis_leased(name, charon.spis(), "both modes")
     for name, address in HOSTS.items():
         tap.does(f"{name}: ping through ESP, 2 of 2 answers", road.ping, name)
         tap.does(f"y: TCP to {address} through ESP reaches {name}", road.expect,
@@ -288,7 +295,7 @@ def main():
         before = {name: traces(net, name) for name in HOSTS}
         # A UDP service on every address would answer from the leased one.
         services = [talk.Service(net, name, swan.SERVICE, address)
-            for name, address in dict(HOSTS, y=Y).items()]
+            for name, address in (*HOSTS.items(), ("y", Y), ("y", Y2))]
         for part in parts:
             down(net, part(net), before)
         for service in services:

@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 
-from topo import Failed, NB, Y, wait_for
+from topo import NB, Y, Y2, Failed, wait_for
 
 # Without a list both programs load every plugin on disk, which takes a guest many seconds.
 PLUGINS = ("random nonce aes sha1 sha2 hmac kdf openssl gcm pem pkcs1 x509 pubkey "
@@ -27,7 +27,8 @@ charon-systemd {{
 swanctl {{ load = pem random }}
 """
 
-# A connection is found by identities, its child by selectors; so the two modes differ in both.
+# The peer finds a connection by identities and its child by selectors, so what differs in
+# protocol or mode differs in those, too.
 CONNECTION = """
     {name} {{
         version = 2
@@ -44,21 +45,20 @@ CONNECTION = """
             {remote_id}
         }}
         children {{
-            tunnel {{
-                mode = tunnel
-                local_ts = {tunnel_local}
-                remote_ts = {tunnel_remote}
-                esp_proposals = aes128gcm16-x25519
-            }}
-            transport {{
-                mode = transport
-                local_ts = {transport_local}
-                remote_ts = {transport_remote}
-                esp_proposals = aes128gcm16-x25519
-            }}
+            {children}
         }}
     }}
 """
+CHILD = """
+            {name} {{
+                mode = {mode}
+                local_ts = {local_ts}
+                remote_ts = {remote_ts}
+                {proposals}
+            }}
+"""
+ESP = "esp_proposals = aes128gcm16-x25519"
+AH = "ah_proposals = sha256-x25519"
 SECRETS = 'secrets {{\n    ike-any {{\n        secret = "{}"\n    }}\n}}\n'
 SERVICE = 7777  # what the peer serves under transport mode, TCP and UDP
 
@@ -69,18 +69,30 @@ def both(ports=""):
     return f"dynamic[udp{ports}],dynamic[tcp{ports}]"
 
 
-def host_connection(name, private, ports):
-    """Of a host behind the gateway: ports is the leased block, as 'LOW-HIGH'."""
-    return CONNECTION.format(name="y", local=NB, remote=Y, id=f"{name}.test",
-        remote_id="id = y.test", tunnel_local=f"{private}/32",
-        tunnel_remote=f"{Y}/32",
-        transport_local=both(ports), transport_remote=both(SERVICE))
+def child(name, mode, proposals, local_ts, remote_ts):
+    return CHILD.format(name=name, mode=mode, proposals=proposals, local_ts=local_ts,
+        remote_ts=remote_ts)
 
 
-def peer_connection():
-    return CONNECTION.format(name="x", local=Y, remote="%any", id="y.test", remote_id="",
-        tunnel_local=f"{Y}/32", tunnel_remote="10.0.0.0/24",
-        transport_local=both(SERVICE), transport_remote=both())
+def host_connections(name, private, ports):
+    """Of a host behind the gateway; ports is the leased block, as 'LOW-HIGH', or empty."""
+    esp = child("tunnel", "tunnel", ESP, private, Y)
+    if ports:
+        esp += child("transport", "transport", ESP, both(ports), both(SERVICE))
+    ah = child("ah", "tunnel", AH, private, Y2)
+    ends = {"local": NB, "remote": Y}
+    return CONNECTION.format(name="y", id=f"{name}.test", remote_id="id = y.test", children=esp,
+        **ends) + CONNECTION.format(name="y-ah", id=f"{name}-ah.test", remote_id="id = y-ah.test",
+        children=ah, **ends)
+
+
+def peer_connections():
+    esp = child("tunnel", "tunnel", ESP, Y, "10.0.0.0/24")
+    esp += child("transport", "transport", ESP, both(SERVICE), both())
+    ah = child("ah", "tunnel", AH, Y2, "10.0.0.0/24")
+    ends = {"local": Y, "remote": "%any", "remote_id": ""}
+    return CONNECTION.format(name="x", id="y.test", children=esp, **ends) + \
+        CONNECTION.format(name="x-ah", id="y-ah.test", children=ah, **ends)
 
 
 class Charon:
@@ -105,11 +117,11 @@ class Charon:
         self.process.wait()
         self.vici.unlink(missing_ok=True)
 
-    def load(self, connection):
-        """Wait for the daemon and give it the connection."""
+    def load(self, connections):
+        """Wait for the daemon and give it its connections."""
         wait_for(self.vici.exists, f"charon in {self.name} did not open its socket")
         conf = self.dir / "swanctl.conf"
-        conf.write_text(f"connections {{{connection}}}\n" + SECRETS.format("not very secret"))
+        conf.write_text(f"connections {{{connections}}}\n" + SECRETS.format("not very secret"))
         self.swanctl("--load-all", "--file", conf)
 
     def swanctl(self, *words, timeout=20):
@@ -125,29 +137,25 @@ class Charon:
         self.swanctl("--initiate", "--child", child, "--timeout", 8)
 
     def sas(self):
-        """[(IKE_SA number, {child: set of inbound SPIs}, remote identity)]"""
+        """[(connection, IKE_SA number, {child: set of inbound SPIs})] of all that is up."""
         found, skip, name = [], True, None
         for line in self.swanctl("--list-sas").splitlines():
-            head = re.match(r"\S+: #(\d+), ESTABLISHED", line)
-            child = re.match(r"  (\S+): #\d+, reqid \d+, (\w+)", line)
+            head = re.match(r"(\S+): #(\d+), ESTABLISHED", line)
+            sub = re.match(r"  (\S+): #\d+, reqid \d+, (\w+)", line)
             if re.match(r"\S", line):
-                found += [[int(head[1]), {}, None]] if head else []
-                skip = not head
-            elif skip:
-                continue
-            elif child:
-                name = child[1] if child[2] == "INSTALLED" else None
-            elif "remote '" in line:
-                found[-1][2] = line.split("'")[1]
+                found += [(head[1], int(head[2]), {})] if head else []
+                skip, name = not head, None
+            elif sub:
+                name = sub[1] if sub[2] == "INSTALLED" and not skip else None
             elif name and (spi := re.match(r"    in  ([0-9a-f]+)", line)):
-                found[-1][1].setdefault(name, set()).add(int(spi[1], 16))
+                found[-1][2].setdefault(name, set()).add(int(spi[1], 16))
         return found
 
-    def spis(self, child, remote=None):
-        """Inbound SPIs of a child; of the connection with one remote identity, or of all."""
-        return set().union(*(kids.get(child, set()) for _, kids, who in self.sas()
-            if remote in (None, who)))
+    def spis(self, *children):
+        """Inbound SPIs of these children, or of all."""
+        return set().union(*(spis for _, _, subs in self.sas() for name, spis in subs.items()
+            if name in children or not children))
 
-    def ike(self, remote=None):
-        """Numbers of the established IKE_SAs."""
-        return {number for number, _, who in self.sas() if remote in (None, who)}
+    def ike(self, connection):
+        """Numbers of the established IKE_SAs of a connection."""
+        return {number for name, number, _ in self.sas() if name == connection}

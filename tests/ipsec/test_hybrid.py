@@ -21,7 +21,7 @@ from topo import BUILD, NB, ROOT, Y, Gateway, Failed, Lease, Net, why_not
 
 ASAN = pathlib.Path(os.environ.get("RSIP_ASAN_BUILD", ROOT / "build-asan"))
 LOGS = BUILD / "logs" / "hybrid"
-ESP, UDP = 50, 17
+ESP, AH, UDP = 50, 51, 17
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
 
@@ -44,20 +44,22 @@ def ike_port(packet, port):
     return ports[1] == 500 and port(ports[0])
 
 
-def wire(tap, packets, leases, port, what):
-    """Native ESP and IKE, nothing else, and every SPI towards a host is leased."""
-    esp = [p for p in packets if p.proto == ESP]
-    tap.check(f"{what}: ESP from {NB} to {Y} and back ({len(esp)} packets)",
-        {(p.src, p.dst) for p in esp} == {(NB, Y), (Y, NB)}, packets[:5])
-    others = [p for p in packets if p.proto != ESP and not ike_port(p, port) and not fragment(p)]
-    tap.check(f"{what}: nothing but ESP and IKE before the peer; no UDP 4500", not others,
-        others[:5])
+def wire(tap, packets, leases, port, what, protocols):
+    """Native IPsec and IKE, nothing else, and every SPI towards a host is leased."""
+    ipsec = [p for p in packets if p.proto in protocols]
+    for proto, name in protocols.items():
+        ways = [(p.src, p.dst) for p in ipsec if p.proto == proto]
+        tap.check(f"{what}: {name} from {NB} to {Y} and back ({len(ways)} packets)",
+            set(ways) == {(NB, Y), (Y, NB)}, packets[:5])
+    others = [p for p in packets if p not in ipsec and not ike_port(p, port) and not fragment(p)]
+    tap.check(f"{what}: nothing but {', '.join(protocols.values())} and IKE before the peer; "
+        "no UDP 4500", not others, others[:5])
     private = [p for p in packets if p.src.startswith("10.") or p.dst.startswith("10.")]
     tap.check(f"{what}: no private address before the peer", not private, private[:5])
     for name, lease in leases.items():
-        own = {p.spi for p in esp if p.src == Y and not fragment(p) and lease.has_spi(p.spi)}
-        tap.check(f"{what}: {name} gets ESP by {len(own)} SPIs of its block", own)
-    stray = {hex(p.spi) for p in esp if p.src == Y and not fragment(p)
+        own = {p.spi for p in ipsec if p.src == Y and not fragment(p) and lease.has_spi(p.spi)}
+        tap.check(f"{what}: {name} is reached by {len(own)} SPIs of its block", own)
+    stray = {hex(p.spi) for p in ipsec if p.src == Y and not fragment(p)
         and not any(l.has_spi(p.spi) for l in leases.values())}
     tap.check(f"{what}: no SPI towards {NB} outside the leased blocks", not stray, stray)
 
@@ -93,10 +95,11 @@ def scenario(net, tap, out):
     relay(output, tap)
     tap.check("the guest ended by itself", status in (0, 1), output[-2000:])
     any_port = lambda p: any(l.has_port(p) for l in leases["capture"].values())
-    for name, port, what in (("capture", any_port, "IKE on leased ports"),
-            ("cookie-capture", lambda p: p == 500, "IKE by cookie")):
+    for name, port, what, protocols in (
+            ("capture", any_port, "IKE on leased ports", {ESP: "ESP"}),
+            ("cookie-capture", lambda p: p == 500, "IKE by cookie", {ESP: "ESP", AH: "AH"})):
         if tap.check(f"{what}: was captured", name in leases):
-            wire(tap, run.packets(name), leases[name], port, what)
+            wire(tap, run.packets(name), leases[name], port, what, protocols)
     sanitized(tap, gateway)
     return None
 
