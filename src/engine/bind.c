@@ -17,10 +17,7 @@
 
 struct bind *bind_find(const struct engine *e, uint32_t bind_id)
 {
-	struct bind *b;
-
-	HASH_FIND(hh, e->binds, &bind_id, sizeof(bind_id), b);
-	return b;
+	return table_find(&e->binds, bind_id);
 }
 
 /* --- the host's list --- */
@@ -105,7 +102,7 @@ static struct bind *bind_alloc(struct engine *e, const struct bind_grant *g)
 {
 	struct bind *b;
 
-	if (timers_reserve(&e->timers, 1) != 0 ||
+	if (timers_reserve(&e->timers, 1) != 0 || table_reserve(&e->binds, 1) != 0 ||
 		span_stock_reserve(&e->spans, g->n_spis) != 0 ||
 		(g->n_ports > 0 && pool_reserve_ports(g->addr) != 0))
 		return NULL;
@@ -139,11 +136,7 @@ int bind_add(
 	if (b == NULL)
 		return -ENOMEM;
 	b->reg = r;
-	HASH_ADD(hh, e->binds, id, sizeof(b->id), b);
-	if (b->hh.tbl == NULL) {
-		free(b);
-		return -ENOMEM;
-	}
+	table_add(&e->binds, b->id, b);
 	timers_set(&e->timers, &b->timer, g->expires_ms);
 	take(e, b);
 	*out = b;
@@ -231,7 +224,7 @@ void bind_end(struct engine *e, struct bind *b, enum end_reason reason, bool not
 	emit_keep_bind(e, b, true);
 	emit_audit_bind(e, AUDIT_END, reason, b, now_ms);
 	timers_unset(&e->timers, &b->timer);
-	HASH_DEL(e->binds, b);
+	table_del(&e->binds, b->id);
 	give(e, b, now_ms);
 	if (notify)
 		reply_async_free(e, b->reg, b->id);

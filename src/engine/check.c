@@ -82,7 +82,10 @@ static bool check_spi(struct check *c, const struct pool_addr *a, struct range r
 /* A port may be held twice only by one host, of which one binding listens. */
 static bool check_port(struct check *c, const struct bind *b, uint32_t port)
 {
-	for (const struct bind *x = c->e->binds; x != NULL; x = x->hh.next)
+	const struct bind *x;
+	size_t at = 0;
+
+	while ((x = table_next(&c->e->binds, &at)) != NULL)
 		if (x != b && x->addr == b->addr && !x->note && x->reg != b->reg &&
 			ranges_have(bind_ports(x), x->n_port_ranges, port))
 			return fault(c, "port %u is held by clients %u and %u", port,
@@ -130,7 +133,10 @@ struct sums {
 
 static bool mark(struct check *c, const struct pool_addr *a, struct sums *s)
 {
-	for (const struct bind *b = c->e->binds; b != NULL; b = b->hh.next)
+	const struct bind *b;
+	size_t at = 0;
+
+	while ((b = table_next(&c->e->binds, &at)) != NULL)
 		if (b->addr == a) {
 			s->binds++;
 			s->spans += b->n_spi_ranges;
@@ -203,7 +209,10 @@ static bool check_counters(struct check *c)
 	uint64_t bindings[METHODS] = { 0 }, holding[3] = { 0 };
 	const struct timers *ts = &c->e->timers;
 
-	for (const struct bind *b = c->e->binds; b != NULL; b = b->hh.next)
+	const struct bind *b;
+	size_t at = 0;
+
+	while ((b = table_next(&c->e->binds, &at)) != NULL)
 		bindings[b->method]++;
 	for (size_t i = 0; i < timers_count(ts); i++) {
 		const struct timer *t = timers_at(ts, i);
@@ -215,7 +224,8 @@ static bool check_counters(struct check *c)
 	}
 	if (memcmp(bindings, c->e->counters.bindings, sizeof(bindings)) != 0 ||
 		memcmp(holding, c->e->counters.holding, sizeof(holding)) != 0 ||
-		HASH_CNT(by_id, c->e->by_id) != c->e->counters.registrations)
+		c->e->regs.n != c->e->counters.registrations ||
+		c->e->hosts.n != c->e->regs.n)
 		return fault(c, "the counters do not say what there is");
 	return true;
 }
@@ -224,7 +234,10 @@ int engine_invariants(const struct engine *e, char *why, size_t why_size)
 {
 	struct check c = { .e = e, .why = why, .why_size = why_size };
 
-	for (const struct reg *r = e->by_id; r != NULL; r = r->by_id.next)
+	const struct reg *r;
+	size_t at = 0;
+
+	while ((r = table_next(&e->regs, &at)) != NULL)
 		if (!check_reg(&c, r))
 			return -1;
 	for (const struct pool_addr *a = e->addrs; a != NULL; a = a->hh.next)

@@ -46,6 +46,8 @@ struct engine *engine_new(
 	e->sink = sink;
 	e->ctx = ctx;
 	e->strangers_seed = e->random.next(&e->random);
+	e->regs.seed = e->random.next(&e->random);
+	e->hosts.seed = e->conns.seed = e->binds.seed = e->tombs.seed = e->regs.seed;
 	e->queries = malloc(QUERIES_MAX * sizeof(*e->queries));
 	if (e->queries == NULL || conf_copy(&e->conf, conf) != 0 ||
 		pool_reload(e, &e->conf) != 0) {
@@ -55,46 +57,33 @@ struct engine *engine_new(
 	return e;
 }
 
-static void regs_free(struct engine *e)
+/* The timer is the first member of what it ends. */
+static void row_free(struct timer *t)
 {
-	struct reg *r, *next;
-
-	HASH_ITER(by_id, e->by_id, r, next)
-	{
-		HASH_DELETE(by_id, e->by_id, r);
-		HASH_DELETE(by_host, e->by_host, r);
-		if (r->peer.conn != 0)
-			HASH_DELETE(by_conn, e->by_conn, r);
-		replay_last_fini(&r->last);
-		free(r->misuse);
-		free(r);
+	if (t->kind == TIMER_REG) {
+		replay_last_fini(&((struct reg *)t)->last);
+		free(((struct reg *)t)->misuse);
+	} else if (t->kind == TIMER_TOMB) {
+		replay_last_fini(&((struct tomb *)t)->last);
 	}
+	free(t);
 }
 
 void engine_free(struct engine *e)
 {
-	struct bind *b, *next;
-
 	if (e == NULL)
 		return;
-	HASH_ITER(hh, e->binds, b, next)
-	{
-		HASH_DEL(e->binds, b);
-		free(b);
-	}
-	/* What else has a timer: rests and tombs. */
-	for (struct timer *t = timers_first(&e->timers); t != NULL;
-		t = timers_first(&e->timers)) {
-		timers_unset(&e->timers, t);
-		if (t->kind == TIMER_REST)
-			free(t);
-		else if (t->kind == TIMER_TOMB)
-			replay_tomb_end(e, (struct tomb *)t);
-	}
-	regs_free(e);
+	table_fini(&e->regs);
+	table_fini(&e->hosts);
+	table_fini(&e->conns);
+	table_fini(&e->binds);
+	table_fini(&e->tombs);
+	/* Every row has a timer. */
+	for (size_t i = 0; i < timers_count(&e->timers); i++)
+		row_free(timers_at(&e->timers, i));
+	timers_fini(&e->timers);
 	pool_fini(e);
 	span_stock_fini(&e->spans);
-	timers_fini(&e->timers);
 	conf_fini(&e->conf);
 	free(e->queries);
 	free(e);
@@ -121,7 +110,6 @@ static void bind_expire(struct engine *e, struct bind *b, uint64_t now_ms)
 		bind_end(e, b, END_EXPIRED, true, now_ms);
 }
 
-/* The timer is the first member of what it ends. */
 static void timer_fire(struct engine *e, struct timer *t, uint64_t now_ms)
 {
 	switch (t->kind) {
@@ -383,7 +371,8 @@ static bool is_stranded(const struct engine *e, const struct reg *r)
 int engine_reload(struct engine *e, const struct engine_conf *conf, uint64_t now_ms)
 {
 	struct engine_conf copy;
-	struct reg *r, *next;
+	struct reg *r;
+	size_t at = 0;
 	int rc = conf_copy(&copy, conf);
 
 	if (rc != 0)
@@ -395,11 +384,12 @@ int engine_reload(struct engine *e, const struct engine_conf *conf, uint64_t now
 	}
 	conf_fini(&e->conf);
 	e->conf = copy;
-	HASH_ITER(by_id, e->by_id, r, next)
-	{
+	while ((r = table_next(&e->regs, &at)) != NULL) {
 		r->policy = policy_find(&e->conf, r->host);
-		if (is_stranded(e, r))
+		if (is_stranded(e, r)) {
 			reg_end_loudly(e, r, END_OPERATOR, now_ms);
+			at--;
+		}
 	}
 	return 0;
 }

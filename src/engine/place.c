@@ -23,7 +23,8 @@ static bool exceeds_ports(const struct place *p)
 
 static bool exceeds_spis(const struct engine *e, const struct place *p)
 {
-	return p->reg->n_spis + p->n_spis > p->reg->policy->max_spis || !rest_has_room(e);
+	return (uint64_t)p->reg->n_spis + p->n_spis > p->reg->policy->max_spis ||
+	       !rest_has_room(e);
 }
 
 /* --- one address --- */

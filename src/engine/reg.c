@@ -14,42 +14,28 @@
 
 struct reg *reg_find(const struct engine *e, uint32_t client_id)
 {
-	struct reg *r;
-
-	HASH_FIND(by_id, e->by_id, &client_id, sizeof(client_id), r);
-	return r;
+	return table_find(&e->regs, client_id);
 }
 
 struct reg *reg_find_host(const struct engine *e, uint32_t host)
 {
-	struct reg *r;
-
-	HASH_FIND(by_host, e->by_host, &host, sizeof(host), r);
-	return r;
+	return table_find(&e->hosts, host);
 }
 
 static struct reg *reg_alloc(struct engine *e, uint32_t client_id, uint32_t host)
 {
 	struct reg *r;
 
-	if (timers_reserve(&e->timers, 1) != 0)
+	if (timers_reserve(&e->timers, 1) != 0 || table_reserve(&e->regs, 1) != 0 ||
+		table_reserve(&e->hosts, 1) != 0)
 		return NULL;
 	r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return NULL;
 	r->client_id = client_id;
 	r->host = host;
-	HASH_ADD(by_id, e->by_id, client_id, sizeof(client_id), r);
-	if (r->by_id.tbl == NULL) {
-		free(r);
-		return NULL;
-	}
-	HASH_ADD(by_host, e->by_host, host, sizeof(host), r);
-	if (r->by_host.tbl == NULL) {
-		HASH_DELETE(by_id, e->by_id, r);
-		free(r);
-		return NULL;
-	}
+	table_add(&e->regs, client_id, r);
+	table_add(&e->hosts, host, r);
 	return r;
 }
 
@@ -74,10 +60,10 @@ struct reg *reg_add(struct engine *e, const struct registration *plain)
 static void reg_free(struct engine *e, struct reg *r)
 {
 	timers_unset(&e->timers, &r->timer);
-	HASH_DELETE(by_id, e->by_id, r);
-	HASH_DELETE(by_host, e->by_host, r);
+	table_del(&e->regs, r->client_id);
+	table_del(&e->hosts, r->host);
 	if (r->peer.conn != 0)
-		HASH_DELETE(by_conn, e->by_conn, r);
+		table_del(&e->conns, r->peer.conn);
 	replay_last_fini(&r->last);
 	free(r->misuse);
 	free(r);

@@ -21,6 +21,11 @@ static uint64_t hash_of(const uint8_t *bytes, size_t len)
 	return h;
 }
 
+static const uint8_t *answer_of(const struct last *l)
+{
+	return l->answer_len > ANSWER_SHORT ? l->spill : l->answer;
+}
+
 static bool is_same(
 	const struct last *l, const struct peer *from, const uint8_t *bytes, size_t len)
 {
@@ -45,17 +50,16 @@ bool replay_is_duplicate(struct engine *e, const struct reg *r, const struct pee
 	if (r != NULL && is_same(&r->last, from, bytes, len) &&
 		is_fresh(&r->last, now_ms))
 		l = &r->last;
-	if (l == NULL && e->tombs != NULL) {
-		struct tomb *t;
+	if (l == NULL) {
+		const struct tomb *t = table_find(&e->tombs, from->addr);
 
-		HASH_FIND(hh, e->tombs, &from->addr, sizeof(from->addr), t);
 		if (t != NULL && is_same(&t->last, from, bytes, len))
 			l = &t->last;
 	}
 	if (l == NULL)
 		return false;
 	e->counters.udp_duplicates++;
-	emit_reply(e, from, l->answer, l->answer_len, 0, false, false);
+	emit_reply(e, from, answer_of(l), l->answer_len, 0, false, false);
 	return true;
 }
 
@@ -84,16 +88,16 @@ enum replay_verdict replay_judge(struct engine *e, const struct request *q)
 static bool last_store(
 	struct last *l, const struct request *q, const uint8_t *answer, size_t len)
 {
-	l->answer_len = 0;
-	if (len > l->answer_size || l->answer_size > 4 * len + 256) {
-		uint8_t *bytes = realloc(l->answer, len);
+	uint8_t *to = l->answer;
 
-		if (bytes == NULL)
+	l->answer_len = 0;
+	if (len > ANSWER_SHORT) {
+		to = realloc(l->spill, len);
+		if (to == NULL)
 			return false; /* a repetition is taken for a new request then */
-		l->answer = bytes;
-		l->answer_size = (uint32_t)len;
+		l->spill = to;
 	}
-	memcpy(l->answer, answer, len);
+	memcpy(to, answer, len);
 	l->answer_len = (uint32_t)len;
 	l->hash = hash_of(q->bytes, q->len);
 	l->len = (uint32_t)q->len;
@@ -105,7 +109,7 @@ static bool last_store(
 
 void replay_last_fini(struct last *l)
 {
-	free(l->answer);
+	free(l->spill);
 	*l = (struct last){ 0 };
 }
 
@@ -114,21 +118,19 @@ static void conn_set(struct engine *e, struct reg *r, uint64_t conn)
 	if (r->peer.conn == conn)
 		return;
 	if (r->peer.conn != 0)
-		HASH_DELETE(by_conn, e->by_conn, r);
-	r->peer.conn = conn;
-	if (conn == 0)
+		table_del(&e->conns, r->peer.conn);
+	r->peer.conn = 0;
+	/* Without memory it gets no asynchronous messages. */
+	if (conn == 0 || table_reserve(&e->conns, 1) != 0)
 		return;
-	HASH_ADD(by_conn, e->by_conn, peer.conn, sizeof(r->peer.conn), r);
-	if (r->by_conn.tbl == NULL) /* no memory: no asynchronous messages to it */
-		r->peer.conn = 0;
+	r->peer.conn = conn;
+	table_add(&e->conns, conn, r);
 }
 
 void replay_conn_closed(struct engine *e, uint64_t conn)
 {
-	struct reg *r = NULL;
+	struct reg *r = table_find(&e->conns, conn);
 
-	if (conn != 0)
-		HASH_FIND(by_conn, e->by_conn, &conn, sizeof(conn), r);
 	if (r != NULL)
 		conn_set(e, r, 0);
 }
@@ -165,32 +167,25 @@ void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, si
 void replay_tomb_end(struct engine *e, struct tomb *t)
 {
 	timers_unset(&e->timers, &t->timer);
-	HASH_DEL(e->tombs, t);
+	table_del(&e->tombs, t->host);
 	replay_last_fini(&t->last);
 	free(t);
 }
 
-/* One for this host, in place of its former one; the oldest makes room when it must. */
-static struct tomb *tomb_add(struct engine *e, uint32_t host)
+/* One for this host, in place of its former one. */
+static struct tomb *tomb_new(struct engine *e, uint32_t host)
 {
-	struct tomb *t;
+	struct tomb *t = table_find(&e->tombs, host);
 
-	HASH_FIND(hh, e->tombs, &host, sizeof(host), t);
 	if (t != NULL)
 		replay_tomb_end(e, t);
-	if (HASH_COUNT(e->tombs) >= TOMBS_MAX)
-		replay_tomb_end(e, e->tombs); /* uthash keeps the order of adding */
-	if (timers_reserve(&e->timers, 1) != 0)
+	if (e->tombs.n >= TOMBS_MAX || timers_reserve(&e->timers, 1) != 0 ||
+		table_reserve(&e->tombs, 1) != 0)
 		return NULL;
 	t = calloc(1, sizeof(*t));
-	if (t == NULL)
-		return NULL;
-	t->timer.kind = TIMER_TOMB;
-	t->host = host;
-	HASH_ADD(hh, e->tombs, host, sizeof(host), t);
-	if (t->hh.tbl == NULL) {
-		free(t);
-		return NULL;
+	if (t != NULL) {
+		t->timer.kind = TIMER_TOMB;
+		t->host = host;
 	}
 	return t;
 }
@@ -198,14 +193,14 @@ static struct tomb *tomb_add(struct engine *e, uint32_t host)
 void replay_bury(
 	struct engine *e, const struct request *q, const uint8_t *answer, size_t len)
 {
-	struct tomb *t = tomb_add(e, q->from->addr);
+	struct tomb *t = tomb_new(e, q->from->addr);
 
 	if (t == NULL)
 		return; /* a repetition gets 301 then, which ends the session as well */
 	if (!last_store(&t->last, q, answer, len)) {
-		HASH_DEL(e->tombs, t);
 		free(t);
 		return;
 	}
+	table_add(&e->tombs, t->host, t);
 	timers_set(&e->timers, &t->timer, q->now_ms + DUPLICATE_MS);
 }

@@ -10,7 +10,10 @@
 void engine_each_registration(const struct engine *e,
 	bool (*fn)(void *ctx, const struct registration *r), void *ctx)
 {
-	for (const struct reg *r = e->by_id; r != NULL; r = r->by_id.next) {
+	const struct reg *r;
+	size_t at = 0;
+
+	while ((r = table_next(&e->regs, &at)) != NULL) {
 		struct registration plain = emit_registration(r);
 
 		if (!fn(ctx, &plain))
@@ -21,7 +24,10 @@ void engine_each_registration(const struct engine *e,
 void engine_each_lease(
 	const struct engine *e, bool (*fn)(void *ctx, const struct lease *l), void *ctx)
 {
-	for (const struct bind *b = e->binds; b != NULL; b = b->hh.next) {
+	const struct bind *b;
+	size_t at = 0;
+
+	while ((b = table_next(&e->binds, &at)) != NULL) {
 		struct lease l = emit_lease(b);
 
 		if (!fn(ctx, &l))

@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/ports.h"
 #include "engine/spans.h"
+#include "engine/table.h"
 #include "engine/timers.h"
 #include "wire/msg.h"
 
@@ -21,6 +22,7 @@
 #define TOMBS_MAX         65536
 #define STRANGERS         16384 /* buckets of the rate of errors to unregistered sources */
 #define MISUSE_ERRORS     6
+#define ANSWER_SHORT      80    /* bytes; most answers are shorter */
 #define DUPLICATE_MS      10000 /* how long REGISTER and DE-REGISTER may be repeated */
 
 /* An address of a pool, or one that left its pool and still has holders. */
@@ -71,7 +73,6 @@ struct bind {
 	uint32_t n_ports, n_spis;
 	uint8_t method, tunnel;
 	bool note; /* holds no ports: its address is leased whole, to the same host */
-	UT_hash_handle hh;
 	struct range ranges[];
 };
 
@@ -87,12 +88,13 @@ static inline const struct range *bind_spis(const struct bind *b)
 /* The last request a host sent over UDP, and its answer. */
 struct last {
 	uint64_t hash;
+	uint64_t at_ms;
 	uint32_t len;
+	uint32_t answer_len; /* 0: none */
+	uint8_t *spill;      /* an answer longer than ANSWER_SHORT */
 	uint16_t port;
 	uint8_t type;
-	uint64_t at_ms;
-	uint8_t *answer;
-	uint32_t answer_len, answer_size;
+	uint8_t answer[ANSWER_SHORT];
 };
 
 struct reg {
@@ -104,10 +106,9 @@ struct reg {
 	const struct engine_policy *policy; /* NULL: no policy matches any more */
 	struct bind *binds;                 /* newest first */
 	uint32_t n_binds, n_listens, n_addresses;
-	uint64_t n_ports, n_spis;
+	uint32_t n_ports, n_spis;
 	struct last last;
 	struct limit *misuse; /* MISUSE_ERRORS of them; NULL before the first */
-	UT_hash_handle by_id, by_host, by_conn;
 };
 
 /* The last answer of a session that ended, for repeated requests. */
@@ -115,7 +116,6 @@ struct tomb {
 	struct timer timer;
 	uint32_t host;
 	struct last last;
-	UT_hash_handle hh;
 };
 
 struct engine {
@@ -125,12 +125,11 @@ struct engine {
 	effect_sink sink;
 	void *ctx;
 	struct timers timers;
-	struct reg *by_id, *by_host, *by_conn;
-	struct bind *binds;
-	struct tomb *tombs;
-	struct pool_addr *addrs;
-	struct pool_addr **shared;    /* RSAP-IP, LISTEN, RSIPSEC */
-	struct pool_addr **dedicated; /* the free ones first */
+	struct table regs, hosts, conns; /* registrations by ID, address, connection */
+	struct table binds, tombs;       /* by ID; by host */
+	struct pool_addr *addrs;         /* in the order of the configuration */
+	struct pool_addr **shared;       /* RSAP-IP, LISTEN, RSIPSEC */
+	struct pool_addr **dedicated;    /* the free ones first */
 	uint32_t n_shared, n_dedicated, n_dedicated_free;
 	struct span_stock spans;
 	struct limit strangers[STRANGERS];

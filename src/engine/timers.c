@@ -123,7 +123,7 @@ size_t timers_count(const struct timers *ts)
 	return ts->n;
 }
 
-const struct timer *timers_at(const struct timers *ts, size_t i)
+struct timer *timers_at(const struct timers *ts, size_t i)
 {
 	return ts->slots[i].timer;
 }

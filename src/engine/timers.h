@@ -33,6 +33,6 @@ void timers_unset(struct timers *ts, struct timer *t);
 /* The one that ends next, NULL when none runs. */
 struct timer *timers_first(const struct timers *ts);
 
-/* For checks: how many run, and each of them in no order. */
+/* How many run, and each of them, in no order. */
 size_t timers_count(const struct timers *ts);
-const struct timer *timers_at(const struct timers *ts, size_t i);
+struct timer *timers_at(const struct timers *ts, size_t i);
