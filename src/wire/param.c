@@ -22,8 +22,7 @@ static bool is_request(const struct msg_spec *spec)
 	return spec->to == SIDE_GATEWAY;
 }
 
-/* --- Lease Time, Client ID, Bind ID, Message Counter, Error ---------------------------
- */
+/* --- Lease Time, Client ID, Bind ID, Message Counter, Error ------------------------ */
 
 static bool u32_read(struct rd *v, struct wire_msg *m, enum role role)
 {
@@ -58,8 +57,7 @@ static void u16_write(
 	wr_u16(w, *(const uint16_t *)role_member(m, role));
 }
 
-/* --- Flow Policy ----------------------------------------------------------------------
- */
+/* --- Flow Policy ------------------------------------------------------------------- */
 
 static bool flow_read(struct rd *v, struct wire_msg *m, enum role role)
 {
@@ -87,8 +85,7 @@ static void flow_write(
 	wr_u8(w, m->flow_remote);
 }
 
-/* --- Tunnel Type, RSIP Method: lists --------------------------------------------------
- */
+/* --- Tunnel Type, RSIP Method: lists ----------------------------------------------- */
 
 _Static_assert(
 	WIRE_TUNNELS_MAX == WIRE_METHODS_MAX, "both lists are read by list_read()");
@@ -125,8 +122,7 @@ static bool tunnel_legal(
 	return is_request(spec) || !memchr(m->tunnels, 0, m->n_tunnels);
 }
 
-/* --- Address --------------------------------------------------------------------------
- */
+/* --- Address ----------------------------------------------------------------------- */
 
 enum addr_kind { /* bits, so that a role can take several */
 	KIND_ANY = 1 << 0,
@@ -138,20 +134,25 @@ enum addr_kind { /* bits, so that a role can take several */
 	KIND_NONE = 0, /* not an address at all */
 };
 
+/* All zero is a spelling of don't care (RFC 3103 section 9.8.3). */
+static bool is_zero(const struct wire_addr *a)
+{
+	static const uint8_t zero[sizeof(a->v6)];
+
+	return (a->type == ADDR_IPV4 && a->v4 == 0) ||
+	       (a->type == ADDR_IPV6 && !memcmp(a->v6, zero, sizeof(zero)));
+}
+
 static enum addr_kind addr_kind(const struct wire_addr *a)
 {
-	static const uint8_t with[] = { [ADDR_ANY] = KIND_NONE,
-		[ADDR_IPV4] = KIND_V4,
-		[ADDR_NETMASK] = KIND_NETMASK,
-		[ADDR_IPV6] = KIND_V6,
-		[ADDR_FQDN] = KIND_FQDN };
-	static const uint8_t without[] = { [ADDR_ANY] = KIND_ANY,
-		[ADDR_IPV4] = KIND_ANY,
-		[ADDR_NETMASK] = KIND_NONE,
-		[ADDR_IPV6] = KIND_ANY,
-		[ADDR_FQDN] = KIND_ANY_NAME };
+	static const uint8_t with[] = { KIND_NONE, KIND_V4, KIND_NETMASK, KIND_V6,
+		KIND_FQDN };
+	static const uint8_t without[] = { KIND_ANY, KIND_ANY, KIND_NONE, KIND_ANY,
+		KIND_ANY_NAME };
 
 	if (a->type > ADDR_FQDN)
+		return KIND_NONE;
+	if ((!a->dont_care || a->spelled) && is_zero(a) != a->dont_care)
 		return KIND_NONE;
 	return a->dont_care ? without[a->type] : with[a->type];
 }
@@ -170,27 +171,24 @@ static bool is_name(const char *s, size_t n)
 
 static bool addr_read_body(struct rd *v, struct wire_addr *a)
 {
-	static const uint8_t zero[sizeof(a->v6)];
 	size_t n = rd_left(v);
 
 	switch (a->type) {
 	case ADDR_IPV4:
 	case ADDR_NETMASK:
 		a->v4 = rd_u32(v);
-		a->spelled = a->type == ADDR_IPV4 && a->v4 == 0;
 		break;
 	case ADDR_IPV6:
 		rd_bytes(v, a->v6, sizeof(a->v6));
-		a->spelled = memcmp(a->v6, zero, sizeof(zero)) == 0;
 		break;
 	case ADDR_FQDN:
 		a->fqdn = (const char *)rd_take(v, n);
 		a->fqdn_len = (uint8_t)n;
-		return is_name(a->fqdn, n);
+		return a->fqdn && is_name(a->fqdn, n);
 	default:
 		return false;
 	}
-	a->dont_care = a->spelled;
+	a->dont_care = a->spelled = is_zero(a);
 	return !v->bad && rd_left(v) == 0;
 }
 
@@ -248,8 +246,7 @@ static bool address_legal(
 	       (a->type != ADDR_FQDN || a->dont_care || is_name(a->fqdn, a->fqdn_len));
 }
 
-/* --- Ports and SPI --------------------------------------------------------------------
- */
+/* --- Ports and SPI ----------------------------------------------------------------- */
 
 /*
  * Does a list of big-endian numbers name one twice?  A message can bring 16383 SPIs of
@@ -312,7 +309,7 @@ static bool ports_read(struct rd *v, struct wire_msg *m, enum role role)
 		p->first = rd_u16(v);
 	if (len > 3) {
 		p->form = FORM_LIST;
-		p->list = rd_take(v, 2U * p->number);
+		p->list = rd_take(v, 2UL * p->number);
 		return !v->bad && rd_left(v) == 0;
 	}
 	if (p->first != 0) {
@@ -339,7 +336,7 @@ static void ports_write(
 	if (p->form == FORM_BLOCK)
 		wr_u16(w, p->first);
 	else if (p->form == FORM_LIST)
-		wr_bytes(w, p->list, 2U * p->number);
+		wr_bytes(w, p->list, 2UL * p->number);
 	else if (p->spelled && p->spelled_len == 3)
 		wr_u16(w, 0);
 }
@@ -376,7 +373,8 @@ uint16_t wire_port_at(const struct wire_ports *p, unsigned int i)
 
 	if (p->form != FORM_LIST)
 		return (uint16_t)(p->first + i);
-	return (uint16_t)(at[2 * i] << 8 | at[2 * i + 1]);
+	at += 2UL * i;
+	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
 static bool spi_read(struct rd *v, struct wire_msg *m, enum role role)
@@ -445,8 +443,7 @@ uint32_t wire_spi_at(const struct wire_spis *s, unsigned int i)
 	       at[3];
 }
 
-/* --- Query tuples ---------------------------------------------------------------------
- */
+/* --- Query tuples ------------------------------------------------------------------ */
 
 bool indicator_read(struct rd *v, struct wire_query *q)
 {
@@ -511,8 +508,7 @@ bool query_mask_legal(const struct wire_addr *network, struct wire_addr *mask)
 	return is_contiguous(mask->v6, sizeof(mask->v6));
 }
 
-/* --- The rows -------------------------------------------------------------------------
- */
+/* --- The rows ---------------------------------------------------------------------- */
 
 /* clang-format off */
 const struct param_spec param_specs[WIRE_PARAM_TYPES] = {

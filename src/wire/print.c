@@ -149,8 +149,7 @@ void spi_print(struct text *t, const struct wire_msg *m, enum role role)
 	}
 }
 
-/* --- What is walked in the bytes ------------------------------------------------------
- */
+/* --- What is walked in the bytes --------------------------------------------------- */
 
 static unsigned int mask_len(const struct wire_addr *mask)
 {
@@ -216,8 +215,9 @@ static void role_print(struct text *t, const struct wire_msg *m, enum role role)
 int wire_print(const struct wire_msg *m, char *buf, size_t size)
 {
 	const struct msg_spec *spec = msg_spec_find(m->type);
-	struct text t = { .buf = buf, .size = size };
+	struct text t = { .size = size };
 
+	t.buf = buf;
 	if (!spec) {
 		text_add(&t, "type=%u", m->type);
 		return (int)t.len;

@@ -135,8 +135,7 @@ static void test_lists(void **state)
 	assert_memory_equal(m.methods, "\377\376\375\374\373\3\2\1", 8);
 }
 
-/* --- Print ----------------------------------------------------------------------------
- */
+/* --- Print ------------------------------------------------------------------------- */
 
 static void expect_text(const struct wire_msg *m, const char *text)
 {
@@ -215,8 +214,7 @@ static void test_print(void **state)
 	expect_text(&m, "type=18");
 }
 
-/* --- Cursors --------------------------------------------------------------------------
- */
+/* --- Cursors ----------------------------------------------------------------------- */
 
 static void test_reader(void **state)
 {

@@ -250,8 +250,7 @@ static void test_numbers(void **state)
 	RUN(rows);
 }
 
-/* --- Query tuples: a row of parts, and the one error of the whole ---------------------
- */
+/* --- Query tuples: a row of parts, and the one error of the whole ------------------ */
 
 #define TUPLE_PARTS 5
 
@@ -365,8 +364,7 @@ static void test_tuples(void **state)
 	assert_int_equal(draft_decode(&d, false), RSIP_BAD_MESSAGE);
 }
 
-/* --- Lists as long as they get --------------------------------------------------------
- */
+/* --- Lists as long as they get ----------------------------------------------------- */
 
 /* n numbers of `width` bytes, all different, scattered by an odd factor. */
 static void fill(uint8_t *list, size_t n, size_t width)

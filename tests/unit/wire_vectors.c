@@ -57,8 +57,7 @@ static void fail_vector(const char *name, const char *what)
 			fail_vector(name, #condition); \
 	} while (0)
 
-/* --- Values of the file against members -----------------------------------------------
- */
+/* --- Values of the file against members -------------------------------------------- */
 
 static void check_addr(const char *name, const struct wire_addr *a, const json_t *value)
 {
@@ -256,8 +255,7 @@ static void check_fields(const struct vector *v, const struct wire_msg *m)
 	CHECK(!wire_query_next(m, &tuples.at, &tuples.q));
 }
 
-/* --- The tests ------------------------------------------------------------------------
- */
+/* --- The tests --------------------------------------------------------------------- */
 
 static bool optional_in_grammar_order(const struct wire_msg *m)
 {
