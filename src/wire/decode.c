@@ -51,18 +51,19 @@ static bool is_lease_or_tunnel(enum role role)
 
 /*
  * Does this role stand where it must?  RFC 3103 contradicts itself about Lease Time and
- * Tunnel Type in grants (sections 9.7.2, 9.17.2, appendix C.2), so a host takes both
- * orders.
+ * Tunnel Type in grants (sections 9.7.2, 9.17.2, appendix C.2), so either may come first
+ * where both are required.
  */
 static bool is_in_order(const struct decoder *d, enum role role)
 {
+	const uint8_t *must = d->spec->must;
 	enum role want;
 
 	if (d->index >= d->n_must)
 		return true;
-	want = d->spec->must[d->index];
-	return role == want || (d->side == SIDE_HOST && is_lease_or_tunnel(role) &&
-				       is_lease_or_tunnel(want));
+	want = must[d->index];
+	return role == want || (is_lease_or_tunnel(role) && is_lease_or_tunnel(want) &&
+				       role_in(must, role));
 }
 
 static void tuple_note(struct decoder *d, uint16_t fault)

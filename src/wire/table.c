@@ -98,17 +98,17 @@ const struct param_spec *param_spec_find(uint8_t type)
 	return &param_specs[type];
 }
 
+bool role_in(const uint8_t *list, enum role role)
+{
+	while (*list && *list != role)
+		list++;
+	return *list != ROLE_NONE;
+}
+
 bool msg_spec_has(const struct msg_spec *spec, enum role role)
 {
-	for (const uint8_t *r = spec->must; *r; r++) {
-		if (*r == role)
-			return true;
-	}
-	for (const uint8_t *r = spec->may; *r; r++) {
-		if (*r == role)
-			return true;
-	}
-	return role == ROLE_VENDOR;
+	return role == ROLE_VENDOR || role_in(spec->must, role) ||
+	       role_in(spec->may, role);
 }
 
 /* The nth role of one list that `param` fills; counts *n down and notes the last seen. */

@@ -87,6 +87,8 @@ extern const struct param_spec param_specs[WIRE_PARAM_TYPES];
  */
 enum role msg_spec_role(
 	const struct msg_spec *spec, uint8_t param, unsigned int n, enum role *last);
+/* Is the role in a list of them, as `must`?  May the message have it at all? */
+bool role_in(const uint8_t *list, enum role role);
 bool msg_spec_has(const struct msg_spec *spec, enum role role);
 
 /* The member that a role fills, and how many items it has (1 unless a list). */

@@ -135,6 +135,100 @@ static void test_lists(void **state)
 	assert_memory_equal(m.methods, "\377\376\375\374\373\3\2\1", 8);
 }
 
+/* --- What is not encoded ----------------------------------------------------------- */
+
+static struct wire_msg assign(void)
+{
+	return (struct wire_msg){ .type = MSG_ASSIGN_REQUEST_RSAP_IP,
+		.has = HAS_CLIENT_ID | HAS_LOCAL | HAS_LOCAL_PORTS | HAS_REMOTE |
+		       HAS_REMOTE_PORTS,
+		.client_id = 7,
+		.local = { .type = ADDR_IPV4, .dont_care = true },
+		.local_ports = { .form = FORM_DONT_CARE, .number = 1 },
+		.remote = { .type = ADDR_FQDN, .fqdn = "a.b", .fqdn_len = 3 },
+		.remote_ports = { .form = FORM_BLOCK, .number = 1, .first = 80 } };
+}
+
+static int encode(const struct wire_msg *m)
+{
+	uint8_t buf[1024];
+
+	return wire_encode(m, buf, sizeof(buf));
+}
+
+/* What the other side would refuse is refused here: values, counts, tuples. */
+static void test_encode_refuses(void **state)
+{
+	static const char name[] = "a-name-of-more-than-253-bytes";
+	char long_name[254];
+	struct wire_query q = { .indicator = INDICATOR_ADDRESS,
+		.addr = { .type = ADDR_IPV4, .v4 = 1 } };
+	struct wire_msg m = assign();
+
+	(void)state;
+	assert_true(encode(&m) > 0);
+	m.remote = (struct wire_addr){ .type = ADDR_IPV4 }; /* would read as don't care */
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m.remote.dont_care = m.remote.spelled = true; /* as it was read */
+	assert_true(encode(&m) > 0);
+	m.remote.v4 = 1;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	for (size_t i = 0; i < sizeof(long_name); i++)
+		long_name[i] = name[i % (sizeof(name) - 1)];
+	m.remote = (struct wire_addr){
+		.type = ADDR_FQDN, .fqdn = long_name, .fqdn_len = 253
+	};
+	assert_true(encode(&m) > 0);
+	m.remote.fqdn_len = 254;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m = assign();
+	m.has |= HAS_COUNTER;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m.counter = 1;
+	assert_true(encode(&m) > 0);
+	m.has |= HAS_TUNNEL;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m.n_tunnels = 2;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m.type = MSG_LISTEN_REQUEST;
+	assert_true(encode(&m) > 0);
+	m.n_tunnels = WIRE_TUNNELS_MAX + 1;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m = assign();
+	m.queries = &q;
+	m.n_queries = 1;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m.type = MSG_QUERY_REQUEST;
+	m.has = HAS_CLIENT_ID;
+	assert_true(encode(&m) > 0);
+	q.indicator = INDICATOR_REMOTE_ADDRESS;
+	assert_int_equal(encode(&m), ERR_RANGE);
+	m.type = 18;
+	assert_int_equal(encode(&m), ERR_RANGE);
+}
+
+/* `has` also says whether the optional bytes of a decoded message go out again. */
+static void test_encode_optional(void **state)
+{
+	static const uint8_t bytes[] = { 1, 14, 0, 33, 4, 0, 4, 0, 0, 0, 7, 10, 0, 2, 0,
+		1, 1, 0, 5, 1, 10, 0, 0, 1, 12, 0, 6, 0, 241, 0, 1, 'a', 'b' };
+	struct wire_query q = { .indicator = INDICATOR_ADDRESS,
+		.addr = { .type = ADDR_FQDN, .fqdn = "a", .fqdn_len = 1 } };
+	struct wire_msg m;
+
+	(void)state;
+	assert_int_equal(wire_decode(bytes, sizeof(bytes), SIDE_GATEWAY, false, &m), 0);
+	assert_int_equal(encode(&m), 33);
+	m.has &= ~(uint32_t)HAS_VENDOR;
+	assert_int_equal(encode(&m), 24);
+	m.queries = &q; /* replaces the tuple of 13 bytes by one of 10 */
+	m.n_queries = 1;
+	assert_int_equal(encode(&m), 21);
+	m.n_queries = 0;
+	m.has &= ~(uint32_t)HAS_QUERY;
+	assert_int_equal(encode(&m), 11);
+}
+
 /* --- Print ------------------------------------------------------------------------- */
 
 static void expect_text(const struct wire_msg *m, const char *text)
@@ -278,6 +372,8 @@ int main(void)
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_encode_refuses),
+		cmocka_unit_test(test_encode_optional),
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_writer),

@@ -253,6 +253,7 @@ static void round_trip(const struct sample *s, uint64_t round)
 		assert_int_equal(q.indicator_len, s->queries[i].indicator_len);
 		assert_int_equal(q.addr.v4, s->queries[i].addr.v4);
 		assert_int_equal(q.mask.v4, s->queries[i].mask.v4);
+		assert_false(q.mask.dont_care); /* also when it is all zero */
 		assert_memory_equal(q.mask.v6, s->queries[i].mask.v6, sizeof(q.mask.v6));
 	}
 	assert_false(wire_query_next(&m, &at, &q));

@@ -379,6 +379,20 @@ static void fill(uint8_t *list, size_t n, size_t width)
 	}
 }
 
+/* Numbers that differ in one of their bytes only: each must be looked at. */
+static void check_byte_by_byte(
+	const struct draft *d, uint8_t *list, size_t n, size_t width)
+{
+	for (size_t byte = 0; byte < width && n <= 254; byte++) {
+		memset(list, 1, n * width);
+		for (size_t i = 0; i < n; i++)
+			list[i * width + byte] = (uint8_t)(i + 2);
+		assert_int_equal(draft_decode(d, false), OK);
+		memcpy(list + (n - 1) * width, list, width);
+		assert_int_equal(draft_decode(d, false), BAD);
+	}
+}
+
 static void check_list(
 	uint8_t type, enum role role, size_t number_len, size_t n, size_t width)
 {
@@ -399,6 +413,7 @@ static void check_list(
 	fill(list, n, width);
 	memcpy(list + (n / 2) * width, list + (n / 2 - 1) * width, width);
 	assert_int_equal(draft_decode(&d, false), BAD);
+	check_byte_by_byte(&d, list, n, width);
 	/* All the same. */
 	for (size_t i = 1; i < n; i++)
 		memcpy(list + i * width, list, width);
@@ -409,7 +424,7 @@ static void check_list(
 /* P-8.2-03, S-6.2-04: lists around the length where the search for repeats changes. */
 static void test_long_lists(void **state)
 {
-	static const size_t lengths[] = { 2, 31, 32, 33, 34, 255 };
+	static const size_t lengths[] = { 2, 31, 32, 33, 34, 254, 255 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
