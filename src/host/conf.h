@@ -1,0 +1,51 @@
+#pragma once
+
+#include <rsip/types.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What a host wants when nobody says otherwise: /etc/rsip/rsip.conf, section host { }, the
+ * long options of `rsip up` as keys; and on top of it the options of one command.
+ */
+
+#define HOST_CONF_DEFAULT "/etc/rsip/rsip.conf"
+#define HOST_PORTS        64
+#define HOST_SPIS         64
+
+/* What carries tunnel packets on this side. */
+enum host_device {
+	HOST_DEVICE_AUTO,   /* the kernel's where it has one */
+	HOST_DEVICE_KERNEL, /* else `rsip up` fails */
+	HOST_DEVICE_TUN,
+};
+
+struct host_conf {
+	uint32_t gateway; /* 0: find one */
+	uint16_t port;
+	uint32_t source; /* our address towards it; 0: as routed */
+	enum rsip_transport transport;
+	enum rsip_kind method; /* 0: RSIPSEC where listed, else RSAP-IP */
+	enum rsip_tunnel tunnel; /* 0: the gateway's choice */
+	uint32_t ports, spis;
+	uint32_t lease_s; /* wish; 0: none */
+	enum host_device device;
+};
+
+void host_conf_init(struct host_conf *c);
+
+/*
+ * Read the file over *c.  Without `must_exist` a missing file changes nothing.  0, or
+ * ERR_CONFIG with "FILE:LINE: what is wrong" in why and *c unchanged.
+ */
+int host_conf_load(struct host_conf *c, const char *path, bool must_exist, char *why,
+	size_t why_size);
+
+/*
+ * One key with its value as text, the same for file and command line ("ports", "64").
+ * ERR_NOTFOUND: no such key.  ERR_CONFIG: *problem says what is wrong ("is not ...").
+ */
+int host_conf_set(
+	struct host_conf *c, const char *key, const char *value, const char **problem);
