@@ -1,7 +1,103 @@
 /* The table of `rsip`: one row a command. */
 #include "cli/cli.h"
+#include "cli/host.h"
+
+static const struct cli_command ike_commands[] = {
+	{
+		.name = "strongswan",
+		.help = "write the drop-in that gives charon the leased SPIs and ports",
+		.run = host_ike_strongswan,
+		.options = host_ike_options,
+		.options_size = sizeof(struct host_options),
+		.details = "One charon { } section: SPI block, ports, cookie prefix. It "
+			   "needs a lease of at\nleast 16 SPIs in a row. What else must "
+			   "hold is printed to standard error.",
+	},
+	{ 0 },
+};
 
 const struct cli_command cli_commands[] = {
+	{
+		.name = "up",
+		.help = "lease, make the tunnel interface, route through it",
+		.run = host_up,
+		.options = host_up_options,
+		.options_size = sizeof(struct host_options),
+		.details = "Starts rsip-hostd when none runs. What is local, to the "
+			   "kernel or by the gateway's\nword, keeps its routes. Again is "
+			   "allowed: it then only shows the status.",
+	},
+	{
+		.name = "down",
+		.help = "free all leases, deregister, restore routes and settings",
+		.run = host_down,
+	},
+	{
+		.name = "status",
+		.help = "gateway, interface and bindings of this host",
+		.run = host_status,
+	},
+	{
+		.name = "lease",
+		.help = "one lease, for scripts: no interface is made",
+		.run = host_lease,
+		.options = host_lease_options,
+		.options_size = sizeof(struct host_options),
+		.details =
+			"It is kept until `rsip free` or `rsip down`. Ports and SPIs of "
+			"the address that\n`rsip up` holds join its interface.",
+	},
+	{
+		.name = "extend",
+		.args = "BIND [SECONDS]",
+		.help = "extend a lease now",
+		.run = host_extend,
+		.min_args = 1,
+		.max_args = 2,
+		.details = "rsip-hostd extends leases by itself at half of their time.",
+	},
+	{
+		.name = "free",
+		.args = "BIND",
+		.help = "give one lease back",
+		.run = host_free,
+		.min_args = 1,
+		.max_args = 1,
+	},
+	{
+		.name = "listen",
+		.help = "lease a port to be reached on",
+		.run = host_listen,
+		.options = host_listen_options,
+		.options_size = sizeof(struct host_options),
+	},
+	{
+		.name = "query",
+		.args = "[ADDRESS|NETWORK]...",
+		.help = "ask the gateway what is local",
+		.run = host_query,
+		.options = host_query_options,
+		.options_size = sizeof(struct host_options),
+		.max_args = 64,
+	},
+	{
+		.name = "exec",
+		.args = "-- COMMAND [ARG]...",
+		.help = "run a program whose only way out is a lease of its own",
+		.run = host_exec,
+		.options = host_exec_options,
+		.options_size = sizeof(struct host_options),
+		.min_args = 1,
+		.max_args = -1,
+		.rest = true,
+		.details = "The exit status is the command's; 128 and the number of the "
+			   "signal that ended it.",
+	},
+	{
+		.name = "ike",
+		.help = "hand a lease to an IKE daemon",
+		.sub = ike_commands,
+	},
 	{
 		.name = "gateway",
 		.help = "show and operate the gateway on this machine (rsipd)",

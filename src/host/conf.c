@@ -189,7 +189,7 @@ static _Thread_local struct parse {
 	size_t size;
 	struct host_conf conf;
 	bool failed;
-} *parse_now;
+} * parse_now;
 
 /* The first complaint is the cause; later ones are consequences. */
 static void complain(const cfg_t *cfg, const char *format, va_list args)
@@ -216,8 +216,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *name = cfg_opt_name(opt), *value = cfg_opt_getstr(opt), *problem;
 
-	if (host_conf_set(
-		    &parse_now->conf, name, value != NULL ? value : "", &problem) == 0)
+	if (host_conf_set(&parse_now->conf, name, value != NULL ? value : "", &problem) ==
+		0)
 		return 0;
 	cfg_error(cfg, "%s \"%s\" %s", name, value != NULL ? value : "", problem);
 	return -1;

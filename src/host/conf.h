@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * What a host wants when nobody says otherwise: /etc/rsip/rsip.conf, section host { }, the
- * long options of `rsip up` as keys; and on top of it the options of one command.
+ * What a host wants when nobody says otherwise: /etc/rsip/rsip.conf, section host { },
+ * the long options of `rsip up` as keys; and on top of it the options of one command.
  */
 
 #define HOST_CONF_DEFAULT "/etc/rsip/rsip.conf"
@@ -27,7 +27,7 @@ struct host_conf {
 	uint16_t port;
 	uint32_t source; /* our address towards it; 0: as routed */
 	enum rsip_transport transport;
-	enum rsip_kind method; /* 0: RSIPSEC where listed, else RSAP-IP */
+	enum rsip_kind method;   /* 0: RSIPSEC where listed, else RSAP-IP */
 	enum rsip_tunnel tunnel; /* 0: the gateway's choice */
 	uint32_t ports, spis;
 	uint32_t lease_s; /* wish; 0: none */

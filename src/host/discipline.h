@@ -20,8 +20,8 @@ struct discipline {
 /*
  * leased: sorted, disjoint.  kept: further ports that nothing may draw, in any order:
  * those reserved before we came, those given to an IKE daemon.  Leased ports below floor
- * (ip_unprivileged_port_start) can't be drawn and are left out.  0 or -ENOMEM; the plan is
- * the caller's to _fini.
+ * (ip_unprivileged_port_start) can't be drawn and are left out.  0 or -ENOMEM; the plan
+ * is the caller's to _fini.
  */
 int discipline_plan(const struct range *leased, size_t n, const struct range *kept,
 	size_t n_kept, uint32_t floor, struct discipline *d);

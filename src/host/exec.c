@@ -146,8 +146,8 @@ static int inside_open(struct exec *e, uint32_t mtu)
 
 static void on_device_gone(struct tunnel_owner *owner)
 {
-	struct exec *e = (struct exec *)(void *)((char *)owner -
-						 offsetof(struct exec, owner));
+	struct exec *e =
+		(struct exec *)(void *)((char *)owner - offsetof(struct exec, owner));
 
 	exec_end(e, NULL, NULL);
 }
@@ -176,8 +176,8 @@ static int device_make(struct exec *e, char *why, size_t why_size)
 	if (err == 0)
 		err = inside_open(e, mtu);
 	if (err != 0)
-		(void)snprintf(why, why_size,
-			"cannot set up the network namespace: %s", err_text(err));
+		(void)snprintf(why, why_size, "cannot set up the network namespace: %s",
+			err_text(err));
 	return err;
 }
 
@@ -294,8 +294,8 @@ static int exec_open(struct exec *e, int pid, int watch, char *why, size_t why_s
 		(void)snprintf(why, why_size, "the lease was lost meanwhile");
 		return ERR_REFUSED;
 	}
-	e->carrier = carrier_get(gw, g->tunnel, g->endpoint != 0 ? g->endpoint : gw->addr,
-		why, why_size);
+	e->carrier = carrier_get(
+		gw, g->tunnel, g->endpoint != 0 ? g->endpoint : gw->addr, why, why_size);
 	if (e->carrier == NULL)
 		return ERR_REFUSED;
 	/* A kernel device of the same gateway makes way now. */
@@ -307,8 +307,8 @@ static int exec_open(struct exec *e, int pid, int watch, char *why, size_t why_s
 	if (err == 0) {
 		err = watch_start(e, watch);
 		if (err != 0)
-			(void)snprintf(why, why_size, "process %d: %s", watch,
-				err_text(err));
+			(void)snprintf(
+				why, why_size, "process %d: %s", watch, err_text(err));
 	}
 	return err;
 }
@@ -366,14 +366,11 @@ int exec_new(struct hold *hold, int pid, int watch, struct exec **exec, char *wh
 /* After a namespace nobody asked to end: nothing of it stays. */
 static void on_given(struct hold *hold, int err, const char *why)
 {
-	struct gw *gw = hold->gw;
-
 	(void)err, (void)why;
-	gw->host->idle = true;
+	hold->gw->host->idle = true;
 }
 
-void exec_end(
-	struct exec *e, void (*done)(struct hold *, int, const char *), void *ctx)
+void exec_end(struct exec *e, void (*done)(struct hold *, int, const char *), void *ctx)
 {
 	struct hold *hold = e->hold;
 

@@ -16,10 +16,10 @@
 #include <string.h>
 #include <time.h>
 
-#define CONNECT_MIN_MS 100
-#define CONNECT_MAX_MS 5000
+#define CONNECT_MIN_MS  100
+#define CONNECT_MAX_MS  5000
 #define CONNECT_WAIT_MS 10000 /* a connection attempt that gets no answer */
-#define READ_SIZE      65536
+#define READ_SIZE       65536
 
 /* A TCP connection or an attempt at one.  Lives until its close callback. */
 struct gw_conn {
@@ -122,8 +122,8 @@ static void req_end(struct gw *gw, struct req *req, const struct rsip_event *ev)
 
 static void on_registered(struct req *req, const struct rsip_event *ev)
 {
-	struct gw *gw = (struct gw *)(void *)((char *)req -
-					      offsetof(struct gw, register_req));
+	struct gw *gw =
+		(struct gw *)(void *)((char *)req - offsetof(struct gw, register_req));
 	char why[IPC_WHY];
 
 	gw->registering = false;
@@ -587,6 +587,7 @@ void gw_free(struct gw *gw)
 	}
 	uv_close((uv_handle_t *)&gw->timer, on_gw_closed);
 	uv_close((uv_handle_t *)&gw->connect, on_gw_closed);
+	h->idle = true;
 	host_changed(h);
 }
 
@@ -603,7 +604,8 @@ void gw_wait(struct gw *gw, struct gw_wait *wait)
 
 static void on_deregistered(struct req *req, const struct rsip_event *ev)
 {
-	struct gw *gw = (struct gw *)(void *)((char *)req - offsetof(struct gw, rest_req));
+	struct gw *gw =
+		(struct gw *)(void *)((char *)req - offsetof(struct gw, rest_req));
 
 	(void)ev;
 	gw_free(gw);
@@ -623,7 +625,7 @@ void gw_deregister(struct gw *gw)
 
 void gw_rest(struct gw *gw)
 {
-	if (gw->up || gw->waits != NULL || gw->freed)
+	if (gw->up || gw->upping || gw->waits != NULL || gw->freed)
 		return;
 	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
 		if (hold->gw == gw)

@@ -1,9 +1,9 @@
 /*
  * What the daemon wants from a gateway and whether it has it.  A hold of `rsip up` or
  * `rsip exec` that is lost is asked for again, first for the very same numbers (a gateway
- * that lost its memory can give them, and connections survive), then for any, with growing
- * pauses.  A lease made by a script ends with its loss: the script knows it by a bind ID
- * that will not come back.
+ * that lost its memory can give them, and connections survive), then for any, with
+ * growing pauses.  A lease made by a script ends with its loss: the script knows it by a
+ * bind ID that will not come back.
  */
 #include "base/err.h"
 #include "base/log.h"
@@ -213,9 +213,9 @@ static void granted(struct hold *hold, const struct rsip_event *ev)
 		hold->last_ports = g->ports[0];
 	if (g->n_spis == 1)
 		hold->last_spis = g->spis[0];
-	log_info("lease granted", "bind=%" PRIu32 " address=%s method=%s seconds=%" PRIu32,
-		g->bind_id, addr_format(g->address, addr), rsip_kind_name(g->kind),
-		g->lease_s);
+	log_info("lease granted",
+		"bind=%" PRIu32 " address=%s method=%s seconds=%" PRIu32, g->bind_id,
+		addr_format(g->address, addr), rsip_kind_name(g->kind), g->lease_s);
 }
 
 static void on_answer(struct req *req, const struct rsip_event *ev)

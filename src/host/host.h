@@ -16,7 +16,8 @@
 
 /*
  * What rsip-hostd holds: gateways (struct gw), what it wants from them (struct hold), the
- * interfaces that follow from that (struct iface), namespaces of `rsip exec` (struct exec).
+ * interfaces that follow from that (struct iface), namespaces of `rsip exec` (struct
+ * exec).
  *
  * The rule that keeps it simple: requests and events change holds; net_sync() makes
  * interfaces, routes and sysctls follow; state_save() writes down what a successor needs.
@@ -52,8 +53,8 @@ struct gw {
 	struct rsip_session *session;
 	struct gw_conn *conn; /* TCP; NULL while there is none */
 	struct gw_udp *udp;
-	uv_timer_t timer;   /* session's deadline */
-	uv_timer_t connect; /* next try */
+	uv_timer_t timer;    /* session's deadline */
+	uv_timer_t connect;  /* next try */
 	uint32_t connect_ms; /* pause before it */
 	size_t handles;
 	bool freed;
@@ -64,8 +65,7 @@ struct gw {
 	bool resting; /* deregistering */
 	struct req rest_req;
 	/* `rsip up` */
-	bool up;
-	enum rsip_kind up_kind;
+	bool upping, up;        /* on its way; done */
 	struct prefix4 *locals; /* networks that QUERY called local */
 	size_t n_locals;
 	char trouble[160]; /* why there is no registration; "" none */
@@ -105,7 +105,7 @@ struct iface {
 	struct tunnel_owner owner; /* TUN, with the two below */
 	struct carrier *carrier;
 	struct tunnel_end *end;
-	uint32_t table;         /* of the rule for its addresses; 0: the main table's */
+	uint32_t table; /* of the rule for its addresses; 0: the main table's */
 	uint32_t addrs[HOST_ADDRESSES_MAX]; /* on it now */
 	size_t n_addrs;
 };
@@ -147,8 +147,10 @@ struct host {
 	struct ipc_server *ipc;
 	struct host_conf conf; /* file, below every command's options */
 	char socket[108], state[128];
-	bool on_demand; /* started by a command: ends when nothing is left */
-	bool ending;
+	bool on_demand;        /* started by a command: ends when nothing is left */
+	bool end_wanted, stop; /* by a signal; now */
+	bool downing;
+	struct ipc_call *down; /* who asked for it, or NULL */
 	struct nl *nl;
 	struct gw *gws;
 	struct hold *holds;
@@ -157,12 +159,12 @@ struct host {
 	struct carrier *carriers;
 	struct exec *execs;
 	uint32_t exec_ids;
-	char *saved[SAVED]; /* value before ours; NULL: untouched */
-	struct range ike[2]; /* ports that an IKE daemon was given; hi 0: none */
+	char *saved[SAVED];        /* value before ours; NULL: untouched */
+	struct range ike[2];       /* ports that an IKE daemon was given; hi 0: none */
 	bool no_kernel[RSIP_L2TP]; /* by tunnel type: this kernel has no such device */
-	bool dirty;  /* state to save */
-	bool resync; /* a grant came or went: net_sync() due */
-	bool idle;   /* something ended: is anything left? */
+	bool dirty;                /* state to save */
+	bool resync;               /* a grant came or went: net_sync() due */
+	bool idle;                 /* something ended: is anything left? */
 	uv_prepare_t turn;
 	uv_timer_t again; /* asks for lost leases */
 	uv_timer_t end;   /* gives up waiting for gateways */
@@ -171,10 +173,9 @@ struct host {
 uint64_t host_now_us(void);
 /* Something in the lists above changed: save the state. */
 void host_changed(struct host *h);
-/* Ends the daemon if a command started it and nothing is left. */
-void host_rest(struct host *h);
 
-/* --- gw.c ----------------------------------------------------------------------------- */
+/* --- gw.c -----------------------------------------------------------------------------
+ */
 
 struct gw *gw_find(const struct host *h, uint32_t addr, uint16_t port);
 /* A known one, or a new one by conf, which must name it. */
@@ -197,7 +198,8 @@ void gw_start(struct gw *gw);
 int gw_request(struct gw *gw, struct req *req, int result);
 void gw_text(const struct gw *gw, char buf[static 24]);
 
-/* --- hold.c --------------------------------------------------------------------------- */
+/* --- hold.c ---------------------------------------------------------------------------
+ */
 
 struct hold *hold_new(struct gw *gw, enum hold_use use, const struct rsip_want *want);
 /* Without telling the gateway. */
@@ -219,7 +221,8 @@ void hold_again(struct host *h);
 /* A sentence about a failed request. */
 void hold_why(const struct rsip_event *ev, char *why, size_t size);
 
-/* --- net.c ---------------------------------------------------------------------------- */
+/* --- net.c ----------------------------------------------------------------------------
+ */
 
 /* Interfaces, routes, sysctls as the holds demand. */
 int net_sync(struct host *h, char *why, size_t why_size);
@@ -232,7 +235,8 @@ void carrier_put(struct carrier *c);
 bool net_claim(const struct hold *hold, struct tunnel_claim *claim);
 struct iface *iface_find(const struct host *h, const struct gw *gw);
 
-/* --- exec.c --------------------------------------------------------------------------- */
+/* --- exec.c ---------------------------------------------------------------------------
+ */
 
 /*
  * The namespace of process pid gets its only way out by the hold, which must be held; it
@@ -247,20 +251,31 @@ struct exec *exec_find(const struct host *h, uint32_t id);
 /* Its lease was lost, extended or won again. */
 int exec_sync(struct exec *exec, char *why, size_t why_size);
 
-/* --- state.c -------------------------------------------------------------------------- */
+/* --- state.c --------------------------------------------------------------------------
+ */
 
 int state_save(const struct host *h);
 void state_remove(const struct host *h);
 /* What an earlier daemon of this namespace left; 0 also when there is nothing. */
 int state_load(struct host *h, char *why, size_t why_size);
 
-/* --- json.c --------------------------------------------------------------------------- */
+/* --- json.c ---------------------------------------------------------------------------
+ */
 
 json_t *json_binding(const struct hold *hold);
 json_t *json_status(const struct host *h);
 
-/* --- control.c ------------------------------------------------------------------------ */
+/* --- up.c -----------------------------------------------------------------------------
+ */
+
+void ops_up(void *ctx, struct ipc_call *call, json_t *params);
+void ops_down(void *ctx, struct ipc_call *call, json_t *params);
+/* Free and deregister everything, restore the network. */
+void down_start(struct host *h);
+/* Each turn: is it done? */
+void down_check(struct host *h);
+
+/* --- control.c ------------------------------------------------------------------------
+ */
 
 extern const struct ipc_method control_methods[];
-/* Free and deregister everything, restore the network; then fn. */
-void control_down(struct host *h, void (*fn)(struct host *h, void *ctx), void *ctx);

@@ -50,8 +50,7 @@ static json_t *json_remote_port(const struct rsip_grant *g)
 json_t *json_binding(const struct hold *hold)
 {
 	const struct rsip_grant *g = hold_grant(hold);
-	const struct rsip_registration *r =
-		rsip_session_registration(hold->gw->session);
+	const struct rsip_registration *r = rsip_session_registration(hold->gw->session);
 	char host[ADDR_TEXT_MAX], address[ADDR_TEXT_MAX];
 	uint64_t now = host_now_us();
 	json_int_t left;
@@ -66,8 +65,8 @@ json_t *json_binding(const struct hold *hold)
 		addr_format(g->address, address), "ports",
 		json_ranges(g->ports, g->n_ports, false), "spis",
 		json_ranges(g->spis, g->n_spis, true), "remote_address", json_remote(g),
-		"remote_ports", json_remote_port(g), "tunnel", rsip_tunnel_name(g->tunnel),
-		"lease_remaining", left, "state", "held");
+		"remote_ports", json_remote_port(g), "tunnel",
+		rsip_tunnel_name(g->tunnel), "lease_remaining", left, "state", "held");
 }
 
 static json_t *json_bindings(const struct host *h, const struct gw *gw)
@@ -124,8 +123,9 @@ static json_t *json_counters(const struct carrier *c)
 	const struct tunnel_counters *n = tunnel_counters(c->tunnel);
 	char remote[ADDR_TEXT_MAX];
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, "
-			 "s:I}}",
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, "
+		"s:I}}",
 		"type", rsip_tunnel_name(c->type), "remote",
 		addr_format(c->remote, remote), "in", (json_int_t)n->in, "in_bytes",
 		(json_int_t)n->in_bytes, "out", (json_int_t)n->out, "out_bytes",

@@ -51,8 +51,9 @@ static void saved_restore(struct host *h, enum saved which)
 		return;
 	err = sysctl_write(saved_names[which], h->saved[which]);
 	if (err != 0)
-		log_error("cannot restore a setting", "name=%s value=\"%s\" reason=\"%s\"",
-			saved_names[which], h->saved[which], err_text(err));
+		log_error("cannot restore a setting",
+			"name=%s value=\"%s\" reason=\"%s\"", saved_names[which],
+			h->saved[which], err_text(err));
 	free(h->saved[which]);
 	h->saved[which] = NULL;
 	host_changed(h);
@@ -246,8 +247,8 @@ static uint32_t inner_mtu(const struct gw *gw, enum rsip_tunnel type, uint32_t r
 	return mtu - tunnel_overhead(type);
 }
 
-struct carrier *carrier_get(struct gw *gw, enum rsip_tunnel type, uint32_t remote,
-	char *why, size_t why_size)
+struct carrier *carrier_get(
+	struct gw *gw, enum rsip_tunnel type, uint32_t remote, char *why, size_t why_size)
 {
 	struct host *h = gw->host;
 	struct carrier *c = carrier_find(gw, type, remote);
@@ -354,8 +355,8 @@ static void device_unmake(struct iface *i)
 /* Somebody deleted our device: it is made again by the next net_sync(). */
 static void on_device_gone(struct tunnel_owner *owner)
 {
-	struct iface *i = (struct iface *)(void *)((char *)owner -
-						   offsetof(struct iface, owner));
+	struct iface *i =
+		(struct iface *)(void *)((char *)owner - offsetof(struct iface, owner));
 
 	log_warn("interface deleted by somebody", "name=%s", i->name);
 	device_unmake(i);
@@ -372,8 +373,8 @@ static int tun_make(struct iface *i, char *why, size_t why_size)
 		return ERR_REFUSED;
 	err = tundev_open(i->name, true, &fd);
 	if (err != 0) {
-		(void)snprintf(why, why_size, "cannot make the TUN device %s: %s", i->name,
-			err_text(err));
+		(void)snprintf(why, why_size, "cannot make the TUN device %s: %s",
+			i->name, err_text(err));
 		carrier_put(c);
 		return err;
 	}
@@ -386,8 +387,7 @@ static int tun_make(struct iface *i, char *why, size_t why_size)
 	}
 	i->carrier = c;
 	/* Nothing of IPv6 is leased; a kernel without it has no such file. */
-	(void)snprintf(
-		option, sizeof(option), "net/ipv6/conf/%s/disable_ipv6", i->name);
+	(void)snprintf(option, sizeof(option), "net/ipv6/conf/%s/disable_ipv6", i->name);
 	(void)sysctl_write(option, "1");
 	return 0;
 }
@@ -437,8 +437,7 @@ static int iface_open(struct iface *i, char *why, size_t why_size)
 
 	if (err == 0) {
 		i->index = nl_link_index(h->nl, i->name);
-		err = nl_link_up(
-			h->nl, i->index, inner_mtu(i->gw, i->type, i->remote));
+		err = nl_link_up(h->nl, i->index, inner_mtu(i->gw, i->type, i->remote));
 		if (err != 0)
 			(void)snprintf(why, why_size, "cannot bring %s up: %s", i->name,
 				err_text(err));
@@ -477,8 +476,8 @@ static void name_choose(struct host *h, struct iface *i, unsigned int *number)
 	}
 }
 
-static int iface_add(struct gw *gw, enum rsip_tunnel type, uint32_t remote, char *why,
-	size_t why_size)
+static int iface_add(
+	struct gw *gw, enum rsip_tunnel type, uint32_t remote, char *why, size_t why_size)
 {
 	struct host *h = gw->host;
 	struct iface *i = calloc(1, sizeof(*i)), **at = &h->ifaces;
@@ -501,8 +500,8 @@ static int iface_add(struct gw *gw, enum rsip_tunnel type, uint32_t remote, char
 	if (err == 0)
 		err = iface_open(i, why, why_size);
 	else
-		(void)snprintf(why, why_size, "cannot write %s: %s", h->state,
-			err_text(err));
+		(void)snprintf(
+			why, why_size, "cannot write %s: %s", h->state, err_text(err));
 	if (err != 0) {
 		iface_del(h, i);
 		return err;
@@ -618,13 +617,30 @@ static int iface_sync(struct iface *i, char *why, size_t why_size)
 	return err;
 }
 
+/* What a killed daemon left and is as it should be: its addresses stay on it. */
+static bool iface_adopt(struct iface *i)
+{
+	struct host *h = i->gw->host;
+	int index = nl_link_index(h->nl, i->name);
+	char why[IPC_WHY];
+
+	if (i->index != 0 || index == 0 || i->kernel != wants_kernel(i))
+		return false;
+	if (!i->kernel && tun_make(i, why, sizeof(why)) != 0)
+		return false;
+	i->index = index;
+	log_info("interface taken over", "name=%s", i->name);
+	return true;
+}
+
 /* The device of the kind that is needed now, at the place where we are now. */
 static int iface_check(struct iface *i, char *why, size_t why_size)
 {
 	struct host *h = i->gw->host;
 	bool here = i->index != 0 && nl_link_index(h->nl, i->name) == i->index;
 
-	if (here && i->local == i->gw->local && i->kernel == wants_kernel(i))
+	if (i->local == i->gw->local &&
+		((here && i->kernel == wants_kernel(i)) || iface_adopt(i)))
 		return 0;
 	device_unmake(i);
 	i->local = i->gw->local;
@@ -632,10 +648,22 @@ static int iface_check(struct iface *i, char *why, size_t why_size)
 	return iface_open(i, why, why_size);
 }
 
+/* `rsip free` may take the last lease of an `up`: it is then no more. */
+static bool is_up(const struct gw *gw)
+{
+	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
+		if (hold->gw == gw && hold->use == HOLD_UP && !hold->freeing)
+			return gw->up;
+	return false;
+}
+
 static int ifaces_sync(struct host *h, char *why, size_t why_size)
 {
 	struct iface *next;
 	int err;
+
+	for (struct gw *gw = h->gws; gw != NULL; gw = gw->next)
+		gw->up = is_up(gw);
 
 	for (struct iface *i = h->ifaces; i != NULL; i = next) {
 		next = i->next;
@@ -687,7 +715,8 @@ static int routes_apply(
 	int err = nl_route_list(h->nl, true, &ours, &n_ours);
 
 	if (err != 0) {
-		(void)snprintf(why, why_size, "cannot read the routes: %s", err_text(err));
+		(void)snprintf(
+			why, why_size, "cannot read the routes: %s", err_text(err));
 		return err;
 	}
 	for (size_t i = 0; i < n && err == 0; i++) {
@@ -695,8 +724,8 @@ static int routes_apply(
 			continue;
 		err = nl_route_add(h->nl, &plan[i], 0);
 		if (err != 0)
-			(void)snprintf(why, why_size, "cannot add a route: %s",
-				err_text(err));
+			(void)snprintf(
+				why, why_size, "cannot add a route: %s", err_text(err));
 	}
 	for (size_t i = 0; i < n_ours; i++)
 		if (!route_in(plan, n, &ours[i]))
@@ -758,8 +787,8 @@ int net_sync(struct host *h, char *why, size_t why_size)
 	if (err == 0)
 		err = routes_sync(h, why, why_size);
 	if (err != 0 && why[0] == 0)
-		(void)snprintf(why, why_size, "cannot set up the network: %s",
-			err_text(err));
+		(void)snprintf(
+			why, why_size, "cannot set up the network: %s", err_text(err));
 	host_changed(h);
 	return err;
 }

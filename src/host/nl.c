@@ -3,6 +3,8 @@
  */
 #include "host/nl.h"
 
+#include <net/if.h> /* before the kernel's, which then leave its names alone */
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -11,7 +13,6 @@
 #include <linux/if_link.h>
 #include <linux/if_tunnel.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,18 @@ static int change(struct nl *nl, const struct nlmsghdr *h)
 	return talk(nl, h, NULL, NULL);
 }
 
+/* The attributes behind a header of that size, without libmnl's mixed signs. */
+static const struct nlattr *first(const struct nlmsghdr *h, size_t header)
+{
+	return mnl_nlmsg_get_payload_offset(h, header);
+}
+
+static bool more(const struct nlmsghdr *h, const struct nlattr *attr)
+{
+	return mnl_attr_ok(attr,
+		(int)((const char *)mnl_nlmsg_get_payload_tail(h) - (const char *)attr));
+}
+
 /* --- links ----------------------------------------------------------------------------
  */
 
@@ -108,8 +121,7 @@ int nl_tunnel_add(struct nl *nl, const char *name, enum rsip_tunnel type, uint32
 	uint32_t remote)
 {
 	bool gre = type == RSIP_GRE;
-	struct nlmsghdr *h =
-		link_request(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
+	struct nlmsghdr *h = link_request(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
 	struct nlattr *link, *data;
 
 	mnl_attr_put_strz(h, IFLA_IFNAME, name);
@@ -165,8 +177,7 @@ static int on_link(const struct nlmsghdr *h, void *ctx)
 	const struct nlattr *attr;
 
 	answer->index = info->ifi_index;
-	mnl_attr_for_each(attr, h, sizeof(*info))
-	{
+	for (attr = first(h, sizeof(*info)); more(h, attr); attr = mnl_attr_next(attr)) {
 		if (mnl_attr_get_type(attr) == IFLA_MTU)
 			answer->mtu = mnl_attr_get_u32(attr);
 	}
@@ -272,7 +283,8 @@ struct route_list {
 static void route_hop(const struct nlattr *multipath, struct route4 *r)
 {
 	const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
-	const char *at = (const char *)(hop + 1), *end = (const char *)hop + hop->rtnh_len;
+	const char *at = (const char *)(hop + 1),
+		   *end = (const char *)hop + hop->rtnh_len;
 
 	r->oif = hop->rtnh_ifindex;
 	while (at < end && mnl_attr_ok((const struct nlattr *)at, (int)(end - at))) {
@@ -291,8 +303,7 @@ static void route_read(const struct nlmsghdr *h, struct route4 *r, uint32_t *tab
 
 	*r = (struct route4){ .dst.len = rt->rtm_dst_len };
 	*table = rt->rtm_table;
-	mnl_attr_for_each(attr, h, sizeof(*rt))
-	{
+	for (attr = first(h, sizeof(*rt)); more(h, attr); attr = mnl_attr_next(attr)) {
 		switch (mnl_attr_get_type(attr)) {
 		case RTA_DST:
 			r->dst.addr = ntohl(mnl_attr_get_u32(attr));

@@ -41,8 +41,8 @@ int nl_addr_del(struct nl *nl, int index, uint32_t addr);
 int nl_route_add(struct nl *nl, const struct route4 *r, uint32_t table);
 int nl_route_del(struct nl *nl, const struct route4 *r, uint32_t table);
 /*
- * The unicast routes of the main table: those of others, or ours.  *routes is the caller's
- * to free.
+ * The unicast routes of the main table: those of others, or ours.  *routes is the
+ * caller's to free.
  */
 int nl_route_list(struct nl *nl, bool ours, struct route4 **routes, size_t *n);
 

@@ -1,7 +1,7 @@
 /*
- * The route decision of `rsip up` (RFC 3102 section 6.5).  Connected networks and all that
- * has a route more specific than the default stay off the tunnel by the kernel's longest
- * match; only what the default route used to carry must be named.
+ * The route decision of `rsip up` (RFC 3102 section 6.5).  Connected networks and all
+ * that has a route more specific than the default stay off the tunnel by the kernel's
+ * longest match; only what the default route used to carry must be named.
  */
 #include "host/route.h"
 
@@ -36,8 +36,7 @@ static const struct route4 *way_to(
 		if (now[i].dst.len > p->len || !prefix_has(&now[i].dst, p->addr))
 			continue;
 		if (best == NULL || now[i].dst.len > best->dst.len ||
-			(now[i].dst.len == best->dst.len &&
-				now[i].metric < best->metric))
+			(now[i].dst.len == best->dst.len && now[i].metric < best->metric))
 			best = &now[i];
 	}
 	return best;

@@ -1,6 +1,6 @@
 /*
- * Tunnel end in user space.  Everything is bounded per turn of the loop: a busy device can
- * keep neither the other ones nor the control protocol waiting.
+ * Tunnel end in user space.  Everything is bounded per turn of the loop: a busy device
+ * can keep neither the other ones nor the control protocol waiting.
  */
 #include "host/tunnel.h"
 

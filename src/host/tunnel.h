@@ -25,7 +25,7 @@ struct tunnel_claim {
 struct tunnel_counters {
 	uint64_t in, in_bytes, out, out_bytes; /* carried */
 	uint64_t in_malformed; /* outer or inner packet, or GRE with options */
-	uint64_t in_ecn;       /* RFC 6040: congestion mark on a packet that can't take it */
+	uint64_t in_ecn; /* RFC 6040: congestion mark on a packet that can't take it */
 	uint64_t in_unclaimed; /* for an address, port or SPI that no end holds */
 	uint64_t out_source;   /* not from a leased address of that end */
 	uint64_t out_foreign;  /* from a port that another end holds */
@@ -57,8 +57,8 @@ const struct tunnel_counters *tunnel_counters(const struct tunnel *t);
 uint32_t tunnel_mtu(const struct tunnel *t);
 
 /* Takes over fd, a TUN device.  0 or a negative code, and fd is closed. */
-int tunnel_end_add(struct tunnel *t, int fd, struct tunnel_owner *owner,
-	struct tunnel_end **end);
+int tunnel_end_add(
+	struct tunnel *t, int fd, struct tunnel_owner *owner, struct tunnel_end **end);
 void tunnel_end_del(struct tunnel_end *end);
 /* From now on these; all is copied. */
 int tunnel_end_claim(struct tunnel_end *end, const struct tunnel_claim *claims, size_t n);

@@ -1,7 +1,7 @@
 /*
  * The packet functions of the tunnel end in user space.  The kernel has checked and
- * reassembled the outer packet; inner ones come from a gateway that let only whole packets
- * in, so that a later fragment here has no key and goes to nobody in particular.
+ * reassembled the outer packet; inner ones come from a gateway that let only whole
+ * packets in, so that a later fragment here has no key and goes to nobody in particular.
  */
 #include "host/tunpkt.h"
 

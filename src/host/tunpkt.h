@@ -17,7 +17,7 @@ struct tunpkt {
 	uint8_t proto;
 	uint8_t tos;
 	bool df;
-	bool fragment; /* any but a whole packet */
+	bool fragment;      /* any but a whole packet */
 	size_t header, len; /* bytes of the header, of the packet by its total length */
 };
 

@@ -29,8 +29,8 @@ struct strongswan {
  */
 int strongswan_spis(const struct range *spis, size_t n, struct range *block);
 /*
- * The two IKE ports: the first two that are leased; a single one leaves port_nat_t 0, none
- * at all is 500 and 4500, where the gateway tells hosts apart by cookie.
+ * The two IKE ports: the first two that are leased; a single one leaves port_nat_t 0,
+ * none at all is 500 and 4500, where the gateway tells hosts apart by cookie.
  */
 void strongswan_ports(
 	const struct range *ports, size_t n, uint16_t *port, uint16_t *port_nat_t);

@@ -1,0 +1,150 @@
+/* Options of the host's commands, and how they travel to rsip-hostd. */
+#include "cli/host.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct host_options, member)
+
+#define OPT_GATEWAY                                                         \
+	{                                                                   \
+		"gateway", 'g', CLI_TEXT, AT(gateway), "ADDRESS[:PORT]",    \
+			"the RSIP gateway (file, else default route)", 0, 0 \
+	}
+#define OPT_CONF                                                    \
+	{                                                           \
+		"config", 'c', CLI_TEXT, AT(conf), "FILE",          \
+			"configuration (/etc/rsip/rsip.conf)", 0, 0 \
+	}
+#define OPT_METHOD                                                         \
+	{                                                                  \
+		"method", 0, CLI_TEXT, AT(method), "METHOD",               \
+			"rsap-ip, rsa-ip or rsipsec (where offered)", 0, 0 \
+	}
+#define OPT_PORTS(most)                                                             \
+	{                                                                           \
+		"ports", 0, CLI_U32, AT(ports), "N", "how many ports (64)", 0, most \
+	}
+#define OPT_SPIS                                                                  \
+	{                                                                         \
+		"spis", 0, CLI_U32, AT(spis), "N", "how many SPIs (64)", 1, 65535 \
+	}
+#define OPT_TRANSPORT                                               \
+	{                                                           \
+		"transport", 0, CLI_TEXT, AT(transport), "tcp|udp", \
+			"to the gateway (tcp)", 0, 0                \
+	}
+#define OPT_SOURCE                                              \
+	{                                                       \
+		"source", 0, CLI_TEXT, AT(source), "ADDRESS",   \
+			"our address towards the gateway", 0, 0 \
+	}
+#define OPT_TUNNEL                                                 \
+	{                                                          \
+		"tunnel", 0, CLI_TEXT, AT(tunnel), "ipip|gre",     \
+			"tunnel type (the gateway's choice)", 0, 0 \
+	}
+#define OPT_ADDRESS                                             \
+	{                                                       \
+		"address", 0, CLI_TEXT, AT(address), "ADDRESS", \
+			"the address to lease (any)", 0, 0      \
+	}
+#define OPT_LEASE                                                                        \
+	{                                                                                \
+		"lease", 0, CLI_U32, AT(lease), "SECONDS", "lease time wished for", 0, 0 \
+	}
+#define OPT_REMOTE                                                      \
+	{                                                               \
+		"remote", 0, CLI_TEXT, AT(remote), "ADDRESS[:PORT]",    \
+			"the only peer, where policy demands one", 0, 0 \
+	}
+#define OPT_PORT                                                                         \
+	{                                                                                \
+		"port", 0, CLI_U32, AT(port), "N", "this port, or the first of --ports", \
+			1, 65535                                                         \
+	}
+#define OPT_SPI                                                    \
+	{                                                          \
+		"spi", 0, CLI_TEXT, AT(spi), "0xN[,0xN...]",       \
+			"these SPIs, or the first of --spis", 0, 0 \
+	}
+#define OPT_EXACT                                                                        \
+	{                                                                                \
+		"exact", 0, CLI_FLAG, AT(exact), NULL, "take nothing but what is named", \
+			0, 0                                                             \
+	}
+#define OPT_END   \
+	{         \
+		0 \
+	}
+
+const struct cli_option host_up_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
+	OPT_PORTS(65535), OPT_SPIS, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPT_ADDRESS,
+	OPT_LEASE, OPT_END };
+
+const struct cli_option host_lease_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
+	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
+	OPT_EXACT, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPT_END };
+
+const struct cli_option host_listen_options[] = { OPT_GATEWAY, OPT_CONF, OPT_PORT,
+	OPT_PORTS(255), OPT_ADDRESS, OPT_REMOTE, OPT_LEASE, OPT_TRANSPORT, OPT_TUNNEL,
+	OPT_SOURCE, OPT_END };
+
+const struct cli_option host_query_options[] = { OPT_GATEWAY, OPT_CONF, OPT_TRANSPORT,
+	OPT_SOURCE, OPT_END };
+
+const struct cli_option host_exec_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
+	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
+	OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE,
+	{ "user", 0, CLI_TEXT, AT(user), "NAME", "run as that user (who called)", 0, 0 },
+	OPT_END };
+
+const struct cli_option host_ike_options[] = { { "output", 'o', CLI_TEXT, AT(output),
+						       "FILE",
+						       "where to, - is standard output "
+						       "(/etc/strongswan.d/rsip.conf)",
+						       0, 0 },
+	OPT_END };
+
+static int put_text(json_t *params, const char *key, const char *value)
+{
+	return value == NULL ? 0 : json_object_set_new(params, key, json_string(value));
+}
+
+static int put_number(json_t *params, const char *key, const struct cli_u32 *value)
+{
+	return value->set ? json_object_set_new(params, key, json_integer(value->value))
+			  : 0;
+}
+
+json_t *host_params(const struct host_options *o)
+{
+	json_t *params = json_object();
+	/* The daemon stands in another directory. */
+	char *conf = o->conf != NULL ? realpath(o->conf, NULL) : NULL;
+	int bad = 0;
+
+	bad |= put_text(params, "config", conf != NULL ? conf : o->conf);
+	free(conf);
+	bad |= put_text(params, "gateway", o->gateway);
+	bad |= put_text(params, "method", o->method);
+	bad |= put_text(params, "transport", o->transport);
+	bad |= put_text(params, "tunnel", o->tunnel);
+	bad |= put_text(params, "source", o->source);
+	bad |= put_text(params, "address", o->address);
+	bad |= put_text(params, "spi", o->spi);
+	bad |= put_text(params, "remote", o->remote);
+	bad |= put_number(params, "ports", &o->ports);
+	bad |= put_number(params, "port", &o->port);
+	bad |= put_number(params, "spis", &o->spis);
+	bad |= put_number(params, "lease", &o->lease);
+	if (o->exact)
+		bad |= json_object_set_new(params, "exact", json_true());
+	if (bad != 0) {
+		json_decref(params);
+		return NULL;
+	}
+	return params;
+}

@@ -1,0 +1,142 @@
+/*
+ * Reaching rsip-hostd.  One is found beside this program, as in a build tree or a
+ * private installation, else on PATH.  It returns from starting when it can be called.
+ */
+#include "cli/hostd.h"
+
+#include "base/err.h"
+#include "ipc/ipc.h"
+#include "ipc/place.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DAEMON     "rsip-hostd"
+#define TIMEOUT_MS 60000
+#define TRIES      3 /* a daemon that was about to end may have taken the call */
+
+static void place_of(const struct cli *cli, char path[static IPC_PLACE_MAX])
+{
+	if (cli->socket != NULL)
+		(void)snprintf(path, IPC_PLACE_MAX, "%s", cli->socket);
+	else
+		ipc_host_place(path);
+}
+
+/* rsip-hostd in the folder of this program; "" when there is none. */
+static void beside(char path[static 512])
+{
+	ssize_t n = readlink("/proc/self/exe", path, 511 - sizeof(DAEMON));
+	char *slash;
+
+	path[n > 0 ? n : 0] = 0;
+	slash = strrchr(path, '/');
+	if (slash == NULL) {
+		path[0] = 0;
+		return;
+	}
+	memcpy(slash + 1, DAEMON, sizeof(DAEMON));
+	if (access(path, X_OK) != 0)
+		path[0] = 0;
+}
+
+__attribute__((noreturn)) static void become_daemon(const char *socket, const char *conf)
+{
+	char path[512];
+	const char *args[6] = { DAEMON, "--socket", socket, NULL };
+
+	if (conf != NULL) {
+		args[3] = "-c";
+		args[4] = conf;
+	}
+	beside(path);
+	if (path[0] != 0)
+		(void)execv(path, (char *const *)(uintptr_t)args);
+	else
+		(void)execvp(DAEMON, (char *const *)(uintptr_t)args);
+	(void)fprintf(stderr, "rsip: cannot start %s: %s\n", path[0] != 0 ? path : DAEMON,
+		strerror(errno));
+	_exit(127);
+}
+
+static int daemon_start(const char *socket, const char *conf)
+{
+	pid_t child;
+	int status = 0;
+
+	(void)fflush(NULL);
+	child = fork();
+	if (child < 0)
+		return cli_fail(-errno, NULL);
+	if (child == 0)
+		become_daemon(socket, conf);
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return cli_fail(-errno, NULL);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) == 127)
+		return CLI_UNREACHABLE;
+	/* It has said why; it may also have lost a race against another one. */
+	return WEXITSTATUS(status);
+}
+
+static bool left_behind(const char *socket)
+{
+	char state[IPC_PLACE_MAX + 8];
+
+	(void)snprintf(state, sizeof(state), "%s.state", socket);
+	return access(state, F_OK) == 0;
+}
+
+/* A client of the daemon; starts it where allowed.  An exit status. */
+static int daemon_reach(const char *socket, enum hostd_start start, const char *conf,
+	struct ipc_client **client)
+{
+	char why[IPC_WHY] = "";
+	int err = ipc_client_new(socket, client, why, sizeof(why)), status;
+
+	if (err == 0)
+		return CLI_OK;
+	if (err != ERR_UNREACHABLE)
+		return cli_fail(err, why);
+	if (start == HOSTD_NEVER || (start == HOSTD_CLEAN_UP && !left_behind(socket))) {
+		(void)fprintf(stderr,
+			"rsip: rsip-hostd does not run here (%s); `rsip up` starts it\n",
+			why);
+		return CLI_UNREACHABLE;
+	}
+	status = daemon_start(socket, conf);
+	err = ipc_client_new(socket, client, why, sizeof(why));
+	if (err == 0)
+		return CLI_OK;
+	return status != CLI_OK ? status : cli_fail(err, why);
+}
+
+int hostd_call(const struct cli *cli, enum hostd_start start, const char *conf,
+	const char *method, json_t *params, json_t **reply)
+{
+	char socket[IPC_PLACE_MAX], why[IPC_WHY] = "";
+	int status = CLI_FAILED, err = 0;
+
+	if (params == NULL)
+		return cli_fail(-ENOMEM, NULL);
+	place_of(cli, socket);
+	for (int i = 0; i < TRIES; i++) {
+		struct ipc_client *client;
+
+		status = daemon_reach(socket, start, conf, &client);
+		if (status != CLI_OK)
+			break;
+		err = ipc_client_call(client, method, json_incref(params), TIMEOUT_MS,
+			reply, why, sizeof(why));
+		ipc_client_free(client);
+		status = err == 0 ? CLI_OK : CLI_FAILED;
+		if (err != ERR_UNREACHABLE || start == HOSTD_NEVER)
+			break;
+	}
+	json_decref(params);
+	return err == 0 ? status : cli_fail(err, why);
+}
