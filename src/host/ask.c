@@ -122,8 +122,8 @@ int ask_parse(
 		char text[4096];
 		int err;
 
-		if (strcmp(key, "config") == 0)
-			continue;
+		if (strcmp(key, "config") == 0 || json_is_array(value))
+			continue; /* lists are the command's own */
 		if (strcmp(key, "exact") == 0) {
 			ask->exact = json_is_true(value);
 			continue;

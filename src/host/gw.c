@@ -19,6 +19,7 @@
 #define CONNECT_MIN_MS  100
 #define CONNECT_MAX_MS  5000
 #define CONNECT_WAIT_MS 10000 /* a connection attempt that gets no answer */
+#define CHECK_MS        60000
 #define READ_SIZE       65536
 
 /* A TCP connection or an attempt at one.  Lives until its close callback. */
@@ -148,6 +149,40 @@ static void register_start(struct gw *gw)
 	gw->registering = false;
 	if (result != RSIP_ERR_STATE)
 		trouble(gw, "cannot register: %s", rsip_result_text(result));
+}
+
+/* --- is the gateway still of our mind? ------------------------------------------------
+ */
+
+static void on_checked(struct req *req, const struct rsip_event *ev)
+{
+	struct gw *gw =
+		(struct gw *)(void *)((char *)req - offsetof(struct gw, check_req));
+
+	gw->checking = false;
+	if (ev->type == RSIP_EVENT_ANSWER)
+		gw->trouble[0] = 0;
+	else if (ev->failure == RSIP_FAIL_TIMEOUT)
+		trouble(gw, "no answer");
+}
+
+/*
+ * A small request, a QUERY, now and then and after each connect: a gateway that forgot us
+ * says so, and asynchronous messages come by the connection that it saw last.
+ */
+static void check_start(struct gw *gw)
+{
+	if (gw->checking || rsip_session_registration(gw->session) == NULL)
+		return;
+	gw->check_req.done = on_checked;
+	gw->checking = gw_request(gw, &gw->check_req,
+			       rsip_query(gw->session, NULL, 0, &gw->check_req,
+				       host_now_us())) == 0;
+}
+
+static void on_check_due(uv_timer_t *timer)
+{
+	check_start(timer->data);
 }
 
 /* --- events ---------------------------------------------------------------------------
@@ -288,6 +323,7 @@ static void on_connected(uv_connect_t *req, int status)
 	(void)uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
 	rsip_session_connected(gw->session, host_now_us());
 	register_start(gw);
+	check_start(gw);
 }
 
 static void tcp_connect(struct gw *gw)
@@ -463,10 +499,12 @@ void gw_start(struct gw *gw)
 	if (gw->transport == RSIP_UDP) {
 		if (gw->udp == NULL)
 			err = udp_open(gw);
-		if (err == 0)
+		if (err == 0) {
 			register_start(gw);
-		else
+			check_start(gw);
+		} else {
 			trouble(gw, "cannot open a UDP socket: %s", uv_strerror(err));
+		}
 	} else if (gw->conn == NULL) {
 		tcp_connect(gw);
 	} else if (gw->conn->connected) {
@@ -508,8 +546,11 @@ int gw_new(struct host *h, const struct host_conf *conf, struct gw **result)
 	(void)uv_timer_init(h->loop, &gw->timer);
 	(void)uv_timer_init(h->loop, &gw->connect);
 	gw->timer.data = gw;
+	(void)uv_timer_init(h->loop, &gw->check);
 	gw->connect.data = gw;
-	gw->handles = 2;
+	gw->check.data = gw;
+	(void)uv_timer_start(&gw->check, on_check_due, CHECK_MS, CHECK_MS);
+	gw->handles = 3;
 	/* In the order in which they came: the first is the default. */
 	struct gw **at = &h->gws;
 	while (*at != NULL)
@@ -587,6 +628,7 @@ void gw_free(struct gw *gw)
 	}
 	uv_close((uv_handle_t *)&gw->timer, on_gw_closed);
 	uv_close((uv_handle_t *)&gw->connect, on_gw_closed);
+	uv_close((uv_handle_t *)&gw->check, on_gw_closed);
 	h->idle = true;
 	host_changed(h);
 }

@@ -53,8 +53,11 @@ struct gw {
 	struct rsip_session *session;
 	struct gw_conn *conn; /* TCP; NULL while there is none */
 	struct gw_udp *udp;
-	uv_timer_t timer;    /* session's deadline */
-	uv_timer_t connect;  /* next try */
+	uv_timer_t timer;   /* session's deadline */
+	uv_timer_t connect; /* next try */
+	uv_timer_t check;   /* next question whether all is well */
+	bool checking;
+	struct req check_req;
 	uint32_t connect_ms; /* pause before it */
 	size_t handles;
 	bool freed;
@@ -151,6 +154,7 @@ struct host {
 	bool end_wanted, stop; /* by a signal; now */
 	bool downing;
 	struct ipc_call *down; /* who asked for it, or NULL */
+	struct up *ups;        /* calls that wait for a lost lease */
 	struct nl *nl;
 	struct gw *gws;
 	struct hold *holds;
@@ -274,6 +278,7 @@ void ops_down(void *ctx, struct ipc_call *call, json_t *params);
 void down_start(struct host *h);
 /* Each turn: is it done? */
 void down_check(struct host *h);
+void up_check(struct host *h);
 
 /* --- control.c ------------------------------------------------------------------------
  */

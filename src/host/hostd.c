@@ -216,6 +216,7 @@ static void on_turn(uv_prepare_t *turn)
 
 	if (h->resync)
 		resync(h);
+	up_check(h);
 	down_check(h);
 	if (h->idle)
 		rest(h);

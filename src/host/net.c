@@ -719,6 +719,10 @@ static int routes_apply(
 			why, why_size, "cannot read the routes: %s", err_text(err));
 		return err;
 	}
+	/* Old ones first: a deletion without source takes a new one that has one. */
+	for (size_t i = 0; i < n_ours; i++)
+		if (!route_in(plan, n, &ours[i]))
+			(void)nl_route_del(h->nl, &ours[i], 0); /* gone: fine */
 	for (size_t i = 0; i < n && err == 0; i++) {
 		if (route_in(ours, n_ours, &plan[i]))
 			continue;
@@ -727,9 +731,6 @@ static int routes_apply(
 			(void)snprintf(
 				why, why_size, "cannot add a route: %s", err_text(err));
 	}
-	for (size_t i = 0; i < n_ours; i++)
-		if (!route_in(plan, n, &ours[i]))
-			(void)nl_route_del(h->nl, &ours[i], 0); /* gone: fine */
 	free(ours);
 	return err;
 }

@@ -86,7 +86,8 @@ static json_t *session_json(const struct rsip_session *s)
 	json_t *value = NULL;
 
 	if (len > 0 && bytes != NULL && text != NULL) {
-		(void)rsip_session_export(s, bytes, len);
+		/* The first answer may be a little more than is needed in the end. */
+		len = rsip_session_export(s, bytes, len);
 		for (size_t i = 0; i < len; i++)
 			(void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
 		value = json_string(text);
@@ -331,6 +332,9 @@ static void iface_load(struct host *h, const json_t *o)
 	i->remote = u32_of(o, "remote");
 	i->table = u32_of(o, "table");
 	i->kernel = json_is_true(json_object_get(o, "kernel"));
+	/* So that it is taken over as it is, without another try of the kernel's. */
+	if (!i->kernel && (i->type == RSIP_IPIP || i->type == RSIP_GRE))
+		h->no_kernel[i->type] = true;
 	i->n_addrs = json_array_size(addrs);
 	if (i->n_addrs > HOST_ADDRESSES_MAX)
 		i->n_addrs = HOST_ADDRESSES_MAX;

@@ -17,6 +17,7 @@
 
 /* One `rsip up` on its way. */
 struct up {
+	struct up *next; /* of those that wait for what is lost */
 	struct ipc_call *call;
 	struct gw *gw;
 	struct ask ask;
@@ -190,6 +191,48 @@ static void on_up_registered(struct gw_wait *wait, int err, const char *why)
 		up_fail(up, ERR_REFUSED, rsip_result_text(result));
 }
 
+/* --- up, again ------------------------------------------------------------------------
+ */
+
+/* Is everything held that `up` wants? */
+static bool all_held(const struct gw *gw)
+{
+	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
+		if (hold->gw == gw && hold->use == HOLD_UP && hold_grant(hold) == NULL)
+			return false;
+	return true;
+}
+
+/* It is up, or will be as soon as what was lost is leased again. */
+static void again_wait(struct up *up)
+{
+	struct host *h = up->gw->host;
+
+	up->next = h->ups;
+	h->ups = up;
+}
+
+void up_check(struct host *h)
+{
+	struct up **at = &h->ups;
+
+	while (*at != NULL) {
+		struct up *up = *at;
+
+		if (!up->gw->freed && up->gw->up && !all_held(up->gw) &&
+			!ipc_is_gone(up->call)) {
+			at = &up->next;
+			continue;
+		}
+		*at = up->next;
+		if (!up->gw->freed && up->gw->up)
+			ipc_reply(up->call, json_status(h));
+		else
+			ipc_error(up->call, IPC_REFUSED, "went down meanwhile");
+		up_free(up);
+	}
+}
+
 void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 {
 	struct host *h = ctx;
@@ -203,17 +246,18 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 		(void)snprintf(why, sizeof(why), "another command is at it; try again");
 		err = ERR_REFUSED;
 	}
-	if (err != 0 || up->gw->up) {
-		if (err != 0)
-			ipc_error_code(call, err, up != NULL ? why : err_text(err));
-		else
-			ipc_reply(call, json_status(h)); /* it is, already */
+	if (err != 0) {
+		ipc_error_code(call, err, up != NULL ? why : err_text(err));
 		h->idle = true;
 		if (up != NULL)
 			up_free(up);
 		return;
 	}
 	up->call = call;
+	if (up->gw->up) {
+		again_wait(up);
+		return;
+	}
 	up->gw->upping = true;
 	up->wait.done = on_up_registered;
 	gw_wait(up->gw, &up->wait);
