@@ -136,10 +136,10 @@ struct rsip_registration {
 
 #define RSIP_QUERY_MAX 64
 
-/* An address (prefix 32 and not network) or a network. */
+/* An address (prefix 32 and not network) or a network; never address 0. */
 struct rsip_net {
 	uint32_t address;
-	uint8_t prefix; /* networks: 0..32 */
+	uint8_t prefix; /* networks: 1..32 */
 	bool network;
 };
 

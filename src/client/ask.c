@@ -143,7 +143,8 @@ static void put_queries(
 {
 	for (size_t i = 0; i < r->n_items; i++) {
 		const struct rsip_net *net = &r->items[i];
-		uint32_t mask = net->prefix ? UINT32_MAX << (32 - net->prefix) : 0;
+		uint32_t mask =
+			!net->network ? UINT32_MAX : UINT32_MAX << (32 - net->prefix);
 
 		queries[i] = (struct wire_query){
 			.indicator = net->network ? INDICATOR_NETWORK : INDICATOR_ADDRESS,

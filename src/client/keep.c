@@ -99,7 +99,7 @@ static void put_session(struct wr *w, const struct rsip_session *s)
 
 static size_t keep_size(const struct rsip_session *s)
 {
-	size_t size = 46 + 4 * s->n_orphans;
+	size_t size = 38 + 4 * s->n_orphans;
 
 	for (size_t i = 0; i < s->n_held; i++) {
 		const struct rsip_grant *g = &s->held[i]->grant;

@@ -280,6 +280,15 @@ int rsip_free(struct rsip_session *s, uint32_t bind_id, void *tag, uint64_t now_
 	return binding_request(s, RSIP_REQ_FREE, bind_id, 0, tag, now_us);
 }
 
+/* Address 0 means any on the wire, which no query may ask about (A-Q-03). */
+static bool is_net_legal(const struct rsip_net *net)
+{
+	if (!net->network)
+		return net->address != 0;
+	return net->prefix >= 1 && net->prefix <= 32 &&
+	       (net->address & UINT32_MAX << (32 - net->prefix)) != 0;
+}
+
 int rsip_query(struct rsip_session *s, const struct rsip_net *items, size_t n, void *tag,
 	uint64_t now_us)
 {
@@ -287,12 +296,12 @@ int rsip_query(struct rsip_session *s, const struct rsip_net *items, size_t n, v
 	struct request *r;
 	int rc;
 
-	for (size_t i = 0; n <= RSIP_QUERY_MAX && i < n; i++) {
-		if (items[i].network ? items[i].prefix > 32 : !items[i].address)
-			return RSIP_ERR_INVALID;
-	}
 	if (n > RSIP_QUERY_MAX)
 		return RSIP_ERR_INVALID;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_net_legal(&items[i]))
+			return RSIP_ERR_INVALID;
+	}
 	if (!s->wanted)
 		return RSIP_ERR_STATE;
 	rc = request_make(s, n * sizeof *items, tag, &r);
