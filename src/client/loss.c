@@ -7,8 +7,11 @@
 
 #include <stdlib.h>
 
-/* A binding nobody wants is freed this often; then its lease ends it. */
-#define ORPHAN_TRIES 3
+/*
+ * A binding nobody wants is freed this often, each time after twice the pause: some
+ * quarter of an hour.  Then its lease ends it.
+ */
+#define ORPHAN_TRIES 10
 
 /*
  * A loss within the pause of an earlier one belongs to it.  One that comes soon after the
@@ -60,7 +63,8 @@ void loss_orphan_again(struct rsip_session *s, uint32_t bind_id, uint64_t now_us
 		if (s->orphans[i].bind_id == bind_id)
 			tries = s->orphans[i].tries + 1;
 	}
-	loss_orphan(s, bind_id, tries, now_us + s->conf.backoff_min_us);
+	loss_orphan(s, bind_id, tries,
+		now_us + ((uint64_t)s->conf.backoff_min_us << (tries - 1)));
 }
 
 void loss_binding(struct rsip_session *s, uint32_t bind_id, enum rsip_cause cause,
