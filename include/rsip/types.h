@@ -73,7 +73,7 @@ struct rsip_numbers {
 	enum rsip_form form;
 	uint32_t count; /* ports 1..255; SPIs 1..65535, in a list 1..16000 */
 	uint32_t first;
-	const uint32_t *list; /* different numbers, borrowed */
+	const uint32_t *list; /* different numbers, borrowed; SPIs are 256 or more */
 };
 
 #define RSIP_NAME_MAX 253

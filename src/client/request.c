@@ -109,33 +109,41 @@ int rsip_deregister(struct rsip_session *s, void *tag, uint64_t now_us)
 	return request_add(s, r, RSIP_REQ_DEREGISTER, now_us);
 }
 
-/* Do they fit a parameter: different, not 0, not past the largest? */
-static bool is_list_legal(const struct rsip_numbers *n, uint32_t largest)
+/* What a parameter can hold. */
+struct bounds {
+	uint32_t most, most_listed; /* numbers */
+	uint32_t least, largest;    /* value of each */
+};
+
+static const struct bounds port_bounds = { PORTS_MAX, PORTS_MAX, 1, 65535 };
+/* SPIs up to 255 are reserved (RFC 2406 section 2.1). */
+static const struct bounds spi_bounds = { SPIS_MAX, SPIS_LIST_MAX, 256, UINT32_MAX };
+
+/* Within bounds, and none twice? */
+static bool is_list_legal(const struct rsip_numbers *n, const struct bounds *b)
 {
 	struct range *r = n->list ? calloc(n->count, sizeof *r) : NULL;
 	bool legal = r != NULL;
 
 	for (uint32_t i = 0; legal && i < n->count; i++) {
 		r[i].lo = r[i].hi = n->list[i];
-		legal = n->list[i] >= 1 && n->list[i] <= largest;
+		legal = n->list[i] >= b->least && n->list[i] <= b->largest;
 	}
 	legal = legal && ranges_count(r, ranges_normalise(r, n->count)) == n->count;
 	free(r);
 	return legal;
 }
 
-static bool is_numbers_legal(const struct rsip_numbers *n, uint32_t most,
-	uint32_t most_listed, uint32_t largest)
+static bool is_numbers_legal(const struct rsip_numbers *n, const struct bounds *b)
 {
 	switch (n->form) {
 	case RSIP_ANY:
-		return n->count >= 1 && n->count <= most;
+		return n->count >= 1 && n->count <= b->most;
 	case RSIP_BLOCK:
-		return n->count >= 1 && n->count <= most && n->first >= 1 &&
-		       n->first <= largest && n->count - 1 <= largest - n->first;
+		return n->count >= 1 && n->count <= b->most && n->first >= b->least &&
+		       n->first <= b->largest && n->count - 1 <= b->largest - n->first;
 	case RSIP_LIST:
-		return n->count >= 1 && n->count <= most_listed &&
-		       is_list_legal(n, largest);
+		return n->count >= 1 && n->count <= b->most_listed && is_list_legal(n, b);
 	case RSIP_DONT_NEED:
 		break;
 	}
@@ -171,10 +179,9 @@ static bool is_want_legal(const struct rsip_want *w)
 
 	if (w->kind < RSIP_RSA_IP || w->kind > RSIP_LISTEN || !is_tunnels_legal(w))
 		return false;
-	if (!no_ports && !is_numbers_legal(&w->ports, PORTS_MAX, PORTS_MAX, 65535))
+	if (!no_ports && !is_numbers_legal(&w->ports, &port_bounds))
 		return false;
-	if (w->kind == RSIP_RSIPSEC &&
-		!is_numbers_legal(&w->spis, SPIS_MAX, SPIS_LIST_MAX, UINT32_MAX))
+	if (w->kind == RSIP_RSIPSEC && !is_numbers_legal(&w->spis, &spi_bounds))
 		return false;
 	return !w->remote.name || (!w->remote.address && is_name_legal(w->remote.name));
 }
@@ -198,6 +205,13 @@ static size_t want_list_size(const struct rsip_numbers *n)
 	return n->form == RSIP_LIST ? n->count * sizeof *n->list : 0;
 }
 
+/* On the wire a list of one is a block of one. */
+static void numbers_reduce(struct rsip_numbers *n)
+{
+	if (n->form == RSIP_LIST && n->count == 1 && n->list)
+		*n = (struct rsip_numbers){ RSIP_BLOCK, 1, n->list[0], NULL };
+}
+
 /* The caller's numbers that the kind does not have are not looked at. */
 static struct rsip_want want_reduced(const struct rsip_want *want)
 {
@@ -207,6 +221,8 @@ static struct rsip_want want_reduced(const struct rsip_want *want)
 		w.ports = (struct rsip_numbers){ 0 };
 	if (w.kind != RSIP_RSIPSEC)
 		w.spis = (struct rsip_numbers){ 0 };
+	numbers_reduce(&w.ports);
+	numbers_reduce(&w.spis);
 	return w;
 }
 

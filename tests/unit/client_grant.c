@@ -629,6 +629,8 @@ static void test_invalid(void **state)
 		{ .kind = RSIP_RSIPSEC, .ports = { RSIP_DONT_NEED, 0, 0, NULL } },
 		{ .kind = RSIP_RSIPSEC, .spis = { RSIP_ANY, 65536, 0, NULL } },
 		{ .kind = RSIP_RSIPSEC, .spis = { RSIP_BLOCK, 2, 0xffffffff, NULL } },
+		{ .kind = RSIP_RSIPSEC, .spis = { RSIP_BLOCK, 2, 255, NULL } },
+		{ .kind = RSIP_RSIPSEC, .spis = { RSIP_LIST, 2, 0, zero } },
 		{ .kind = RSIP_RSIPSEC, .spis = { RSIP_LIST, 16001, 0, zero } },
 		{ .kind = RSIP_RSA_IP, .remote = { .name = "" } },
 		{ .kind = RSIP_RSA_IP, .remote = { .name = "a b" } },
