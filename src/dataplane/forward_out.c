@@ -275,13 +275,11 @@ static enum dp_reason out_inner(struct pass *s, uint8_t *p, size_t len)
 static void learn_mtu(struct pass *s)
 {
 	struct ip4 outer;
-	struct flow ignored;
 	const uint8_t *icmp = pass_payload(s);
 
 	if (pass_end(s) < icmp + ICMP_HDR || icmp[0] != ICMP_UNREACHABLE ||
 		icmp[1] != ICMP_FRAG_NEEDED)
 		return;
-	(void)pass_quoted(s, &outer, &ignored);
 	if (!ip4_parse(icmp + ICMP_HDR, pass_end(s), true, &outer) ||
 		!tunnel_of_proto(outer.proto) || outer.src != s->ip.dst)
 		return;

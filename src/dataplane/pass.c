@@ -43,7 +43,7 @@ bool pass_quoted(const struct pass *s, struct ip4 *ip, struct flow *flow)
 		return false;
 	const uint8_t *end = q + ip->len < pass_end(s) ? q + ip->len : pass_end(s);
 	flow_parse(q + ip->hdr, end, ip->proto, flow);
-	return flow->kind != FLOW_NONE;
+	return true;
 }
 
 void pass_drop(struct pass *s, enum dp_reason reason)

@@ -53,7 +53,10 @@ bool pass_tunnel(struct forward *f, const uint8_t *p, const struct ip4 *ip,
 	enum tunnel_type tunnel, uint32_t gateway, uint32_t host, uint32_t mtu,
 	bool split);
 
-/* The quoted packet of an ICMP error; false when it is cut below 8 bytes of payload. */
+/*
+ * The packet that an ICMP error quotes; false when its header is cut.  FLOW_NONE when the
+ * eight bytes behind that are.
+ */
 bool pass_quoted(const struct pass *s, struct ip4 *ip, struct flow *flow);
 
 /* The inbound procedure on a packet to a pool address; false: left to the kernel. */
