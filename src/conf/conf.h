@@ -1,0 +1,64 @@
+#pragma once
+
+#include "engine/engine.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * rsipd's configuration file: read whole into one object, checked, and only then used.
+ * The options, their defaults and ranges are the rows of conf/schema.c; rsipd.conf(5)
+ * says the same in words.
+ */
+
+#define CONF_WHY 512 /* room that every sentence written to `why` fits in */
+
+struct conf_listen {
+	uint32_t addr; /* 0: every address */
+	uint16_t port;
+	const char *text; /* "10.0.0.1:4555" */
+};
+
+/* What the data plane takes for one pool: its shared and dedicated addresses, its ports.
+ */
+struct conf_taken {
+	const struct prefix4 *addresses;
+	size_t n_addresses;
+	const struct range *ports;
+	size_t n_ports;
+};
+
+/* Bounds of the TCP server. */
+struct conf_tcp {
+	uint32_t connections, connections_per_host;
+	uint32_t idle_s;  /* a connection without a request */
+	uint32_t stall_s; /* an unfinished request, or answers that nobody reads */
+};
+
+struct conf {
+	struct engine_conf engine;
+	const struct conf_listen *listen;
+	size_t n_listen;
+	struct conf_tcp tcp;
+	const char *state_dir, *control_socket;
+	const char *driver; /* "auto", "xdp", "packet", "none" */
+	const char *private_interface, *public_interface; /* "" when not set */
+	const struct conf_taken *taken;                   /* one a pool */
+	size_t n_taken;
+	bool metrics; /* served at metrics_listen */
+	struct conf_listen metrics_listen;
+	const char *file;
+	void *memory; /* all of this */
+};
+
+/*
+ * Read and check a file.  ERR_CONFIG with "FILE:LINE: what is wrong" (without the line
+ * where the file as a whole is meant, or cannot be read) in why, or -ENOMEM.
+ */
+int conf_load(const char *file, struct conf **conf, char *why, size_t why_size);
+/* The same for text that is called `file` in errors. */
+int conf_parse(const char *file, const char *text, struct conf **conf, char *why,
+	size_t why_size);
+/* Everything of it, at once.  NULL is allowed. */
+void conf_free(struct conf *c);
