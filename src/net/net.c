@@ -1,0 +1,164 @@
+/*
+ * All sockets of the gateway as one: which of them a message leaves from, and when their
+ * memory may go.
+ */
+#include "net/net.h"
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "net/tcp.h"
+#include "net/udp.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct net {
+	struct net_conf conf;
+	struct net_counters counters;
+	struct udp_batch *batch;
+	struct udp **udp;
+	size_t n_udp;
+	struct tcp *tcp; /* NULL: not served */
+	size_t parts;    /* not let go of by the loop yet */
+};
+
+const char *net_close_name(enum net_close c)
+{
+	static const char *const names[NET_CLOSES] = {
+		[NET_CLOSE_TOTAL] = "total",
+		[NET_CLOSE_HOST] = "host",
+		[NET_CLOSE_IDLE] = "idle",
+		[NET_CLOSE_STALL] = "stall",
+		[NET_CLOSE_PROTOCOL] = "protocol",
+		[NET_CLOSE_MEMORY] = "memory",
+	};
+
+	return (unsigned int)c < NET_CLOSES ? names[c] : NULL;
+}
+
+static void on_part_gone(void *ctx)
+{
+	struct net *n = ctx;
+
+	if (--n->parts > 0)
+		return;
+	udp_batch_free(n->batch);
+	free(n->udp);
+	free(n);
+}
+
+void net_free(struct net *n)
+{
+	if (n == NULL)
+		return;
+	n->parts = 1 + n->n_udp + (n->tcp != NULL);
+	for (size_t i = 0; i < n->n_udp; i++)
+		udp_free(n->udp[i], on_part_gone, n);
+	if (n->tcp != NULL)
+		tcp_free(n->tcp, on_part_gone, n);
+	on_part_gone(n); /* the one counted for us: there may be no other */
+}
+
+static int open_endpoint(
+	struct net *n, uv_loop_t *loop, const struct net_endpoint *at, const char **what)
+{
+	int err;
+
+	*what = "UDP";
+	err = udp_new(loop, at, &n->conf, n->batch, &n->counters, &n->udp[n->n_udp]);
+	if (err != 0)
+		return err;
+	n->n_udp++;
+	*what = "TCP";
+	return n->tcp != NULL ? tcp_listen(n->tcp, at) : 0;
+}
+
+static void explain(const struct net_endpoint *at, const char *what, int err, char *why,
+	size_t why_size)
+{
+	char addr[ADDR_TEXT_MAX];
+	const char *next = "";
+
+	if (err == -EADDRINUSE)
+		next = "; another program holds it: end that, or change `listen`";
+	else if (err == -EADDRNOTAVAIL)
+		next = "; no interface has that address: bring it up, or change `listen`";
+	else if (err == -EACCES)
+		next = "; ports below 1024 need CAP_NET_BIND_SERVICE";
+	(void)snprintf(why, why_size, "cannot listen on %s:%u (%s): %s%s",
+		addr_format(at->addr, addr), at->port, what, err_text(err), next);
+}
+
+int net_new(uv_loop_t *loop, const struct net_conf *conf, struct net **net, char *why,
+	size_t why_size)
+{
+	struct net *n = calloc(1, sizeof(*n));
+	const char *what = "";
+	int err = -ENOMEM;
+
+	if (n == NULL)
+		return err;
+	n->conf = *conf;
+	n->conf.endpoints = NULL; /* only of the caller's call */
+	n->batch = udp_batch_new();
+	n->udp = calloc(conf->n_endpoints + 1, sizeof(struct udp *));
+	if (n->batch != NULL && n->udp != NULL)
+		err = conf->tcp ? tcp_new(loop, &n->conf, &n->counters, &n->tcp) : 0;
+	for (size_t i = 0; i < conf->n_endpoints && err == 0; i++) {
+		err = open_endpoint(n, loop, &conf->endpoints[i], &what);
+		if (err != 0)
+			explain(&conf->endpoints[i], what, err, why, why_size);
+	}
+	if (err != 0)
+		net_free(n);
+	else
+		*net = n;
+	return err;
+}
+
+static struct udp *udp_of(const struct net *n, const struct peer *to)
+{
+	for (size_t i = 0; i < n->n_udp; i++)
+		if (udp_serves(n->udp[i], to->local, to->local_port))
+			return n->udp[i];
+	return NULL;
+}
+
+int net_send(struct net *n, const struct peer *to, const uint8_t *bytes, size_t len,
+	bool close)
+{
+	struct udp *u;
+
+	if (to->transport == TRANSPORT_TCP && n->tcp != NULL)
+		return tcp_send(n->tcp, to->conn, bytes, len, close);
+	if (to->transport == TRANSPORT_TCP) {
+		n->counters.tcp_unsent++;
+		return ERR_UNREACHABLE;
+	}
+	u = udp_of(n, to);
+	if (u == NULL) {
+		n->counters.udp_unsent++;
+		return ERR_UNREACHABLE;
+	}
+	udp_send(u, to, bytes, len);
+	return 0;
+}
+
+void net_flush(struct net *n)
+{
+	for (size_t i = 0; i < n->n_udp; i++)
+		udp_flush(n->udp[i]);
+	if (n->tcp != NULL)
+		tcp_flush(n->tcp);
+}
+
+void net_set_limits(struct net *n, const struct net_limits *limits)
+{
+	n->conf.limits = *limits;
+}
+
+const struct net_counters *net_counters(const struct net *n)
+{
+	return &n->counters;
+}

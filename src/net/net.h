@@ -1,0 +1,88 @@
+#pragma once
+
+#include "engine/effect.h"
+
+#include <uv.h>
+
+/*
+ * The gateway's RSIP sockets: UDP and TCP on every listen endpoint.  Messages come out
+ * whole (a datagram; a piece of a stream cut by its Overall length, RFC 3103 section 9);
+ * what is sent leaves from the address and port that `peer` names as the gateway's.
+ *
+ * A turn: messages are handed up as they come, answers are queued by net_send() and leave
+ * at net_flush().  One thread; handlers must not call net_free().
+ */
+
+#define NET_WHY 512 /* room that every sentence written to `why` fits in */
+
+struct net_endpoint {
+	uint32_t addr; /* 0: every address */
+	uint16_t port;
+};
+
+struct net_limits {
+	uint32_t connections;          /* over it new ones are refused */
+	uint32_t connections_per_host; /* over it the host's longest idle one is closed */
+	uint64_t idle_ms;              /* a connection without a whole message */
+	uint64_t stall_ms; /* a message that does not end, answers nobody reads, a
+			      connection without a first message */
+};
+
+struct net_conf {
+	const struct net_endpoint *endpoints; /* copied */
+	size_t n_endpoints;
+	/* TCP is listened to; UDP always is, as a gateway without UDP answers 102 there.
+	 */
+	bool tcp;
+	struct net_limits limits;
+	void *ctx; /* for the functions below */
+	/* One message, borrowed for the call.  Over TCP conn is its connection's number.
+	 */
+	void (*message)(
+		void *ctx, const struct peer *from, const uint8_t *bytes, size_t len);
+	/* A connection ended, whichever end closed it. */
+	void (*closed)(void *ctx, uint64_t conn);
+};
+
+/* Why a connection was ended by us. */
+enum net_close {
+	NET_CLOSE_TOTAL, /* refused: as many as may be are open */
+	NET_CLOSE_HOST,  /* the host opened more than it may have */
+	NET_CLOSE_IDLE,
+	NET_CLOSE_STALL,    /* unfinished request, or answers not read */
+	NET_CLOSE_PROTOCOL, /* message boundaries lost, or another version */
+	NET_CLOSE_MEMORY,
+	NET_CLOSES
+};
+const char *net_close_name(enum net_close c); /* "total", "host", ... */
+
+struct net_counters {
+	uint64_t udp_received, udp_sent;
+	uint64_t udp_unsent; /* the kernel did not take it, or no such socket any more */
+	uint64_t tcp_accepted, tcp_received, tcp_sent;
+	uint64_t tcp_unsent; /* the connection was gone */
+	uint64_t tcp_open;   /* gauge */
+	uint64_t tcp_closed[NET_CLOSES];
+};
+
+struct net;
+
+/* Binds and listens.  On error the sentence with the endpoint goes to why. */
+int net_new(uv_loop_t *loop, const struct net_conf *conf, struct net **net, char *why,
+	size_t why_size);
+/* Closes everything; memory goes when the loop has run the close callbacks. */
+void net_free(struct net *n);
+
+/*
+ * Queue one message, copied.  close: end the TCP connection behind it.  ERR_UNREACHABLE
+ * when the connection or socket is gone (counted), ERR_NOSPACE, -ENOMEM.
+ */
+int net_send(struct net *n, const struct peer *to, const uint8_t *bytes, size_t len,
+	bool close);
+/* What was queued leaves; the end of a turn. */
+void net_flush(struct net *n);
+
+/* Other bounds from now on; open connections stay. */
+void net_set_limits(struct net *n, const struct net_limits *limits);
+
+const struct net_counters *net_counters(const struct net *n);

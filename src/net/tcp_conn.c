@@ -1,0 +1,302 @@
+/*
+ * What happens on one TCP connection: bytes in, whole messages up, answers out.  Answers
+ * for the bounds: a read buffer of one message and a bit, a write queue that stops the
+ * reading when the host does not keep up and ends the connection when that lasts, and so
+ * many messages a turn.
+ */
+#include "net/tcp_conn.h"
+
+#include "base/err.h"
+#include "wire/frame.h"
+#include "wire/proto.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_FIRST 2048
+/* The longest message, and something of the next. */
+#define READ_MAX (RSIP_LENGTH_MAX + READ_FIRST)
+/* Messages of one connection in one turn; the rest waits for the next. */
+#define MESSAGES_A_TURN 64
+/* Unread answers: above the first nothing more is read, above the second it ends. */
+#define WRITE_PAUSE ((size_t)64 * 1024)
+#define WRITE_MAX   ((size_t)1024 * 1024)
+
+struct write {
+	uv_write_t req;
+	struct tcp_conn *conn;
+	uint8_t *bytes;
+};
+
+static size_t queued(const struct tcp_conn *c)
+{
+	return uv_stream_get_write_queue_size((const uv_stream_t *)&c->handle);
+}
+
+static bool is_choked(const struct tcp_conn *c)
+{
+	return queued(c) + c->out_len >= WRITE_PAUSE;
+}
+
+/* --- in -------------------------------------------------------------------------------
+ */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	struct tcp_conn *c = handle->data;
+
+	(void)suggested;
+	if (c->have == c->in_size) {
+		size_t size = c->in_size == 0 ? READ_FIRST : c->in_size * 2;
+		uint8_t *in;
+
+		if (size > READ_MAX)
+			size = READ_MAX;
+		in = size > c->in_size ? realloc(c->in, size) : NULL;
+		if (in == NULL) {
+			*buf = uv_buf_init(NULL, 0); /* on_read gets UV_ENOBUFS */
+			return;
+		}
+		c->in = in;
+		c->in_size = size;
+	}
+	*buf = uv_buf_init((char *)c->in + c->have, (unsigned int)(c->in_size - c->have));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct tcp_conn *c = stream->data;
+
+	(void)buf;
+	if (n == UV_EOF) {
+		c->eof = true;
+		c->reading = false;
+		(void)uv_read_stop(stream);
+		tcp_mark_dirty(c);
+	} else if (n < 0) {
+		tcp_conn_close(c, n == UV_ENOBUFS ? NET_CLOSE_MEMORY : TCP_CLOSE_PEER);
+	} else if (n > 0) {
+		if (c->have == 0)
+			c->begun_ms = uv_now(c->tcp->loop);
+		c->have += (size_t)n;
+		tcp_conn_process(c);
+	}
+}
+
+static void reading_set(struct tcp_conn *c, bool reading)
+{
+	if (c->reading == reading || c->closing)
+		return;
+	c->reading = reading;
+	if (reading)
+		(void)uv_read_start((uv_stream_t *)&c->handle, on_alloc, on_read);
+	else
+		(void)uv_read_stop((uv_stream_t *)&c->handle);
+}
+
+void tcp_conn_start(struct tcp_conn *c)
+{
+	c->idle_ms = c->begun_ms = c->wrote_ms = uv_now(c->tcp->loop);
+	reading_set(c, true);
+}
+
+bool tcp_conn_has_more(const struct tcp_conn *c)
+{
+	return !c->closing && !c->lost && !c->hangup && wire_frame(c->in, c->have) != 0;
+}
+
+/* What is left moves to the front; a connection at rest holds no buffer. */
+static void consume(struct tcp_conn *c, size_t n)
+{
+	if (n == 0)
+		return;
+	c->have -= n;
+	c->begun_ms = uv_now(c->tcp->loop);
+	if (c->have > 0) {
+		memmove(c->in, c->in + n, c->have);
+		return;
+	}
+	free(c->in);
+	c->in = NULL;
+	c->in_size = 0;
+}
+
+/* The next message from `at` on; its length, or 0 when there is none to hand up. */
+static size_t next_message(struct tcp_conn *c, size_t at)
+{
+	size_t have = c->have - at;
+	int len = wire_frame(c->in + at, have);
+
+	if (len >= 0 && (have < RSIP_HEADER_LEN || c->in[at] == RSIP_VERSION_1))
+		return (size_t)len;
+	/*
+	 * Overall length under 4 (A-W-17), or a version whose layout nobody knows
+	 * (A-W-18): the header alone goes up for its 207 or 106.
+	 */
+	c->lost = true;
+	return RSIP_HEADER_LEN;
+}
+
+void tcp_conn_process(struct tcp_conn *c)
+{
+	const struct net_conf *conf = c->tcp->conf;
+	size_t at = 0;
+
+	for (int i = 0; i < MESSAGES_A_TURN && !c->lost && !is_choked(c); i++) {
+		size_t len = next_message(c, at);
+
+		if (len == 0)
+			break;
+		c->tcp->counters->tcp_received++;
+		c->spoke = true;
+		conf->message(conf->ctx, &c->peer, c->in + at, len);
+		at += len;
+	}
+	if (at > 0)
+		tcp_conn_used(c);
+	if (c->lost)
+		at = c->have; /* the rest means nothing */
+	consume(c, at);
+	/* Left-overs and ends are seen to at the end of the turn. */
+	if (c->lost || tcp_conn_has_more(c)) {
+		reading_set(c, false);
+		tcp_mark_dirty(c);
+	}
+}
+
+/* --- out ------------------------------------------------------------------------------
+ */
+
+static int out_room(struct tcp_conn *c, size_t len)
+{
+	size_t size = c->out_size > 0 ? c->out_size : 512;
+	uint8_t *out;
+
+	if (queued(c) + c->out_len + len > WRITE_MAX)
+		return ERR_NOSPACE;
+	while (size - c->out_len < len)
+		size *= 2;
+	if (size == c->out_size)
+		return 0;
+	out = realloc(c->out, size);
+	if (out == NULL)
+		return -ENOMEM;
+	c->out = out;
+	c->out_size = size;
+	return 0;
+}
+
+int tcp_conn_queue(struct tcp_conn *c, const uint8_t *bytes, size_t len, bool close)
+{
+	int err = out_room(c, len);
+
+	if (err != 0) {
+		tcp_conn_close(c, err == -ENOMEM ? NET_CLOSE_MEMORY : NET_CLOSE_STALL);
+		return err;
+	}
+	memcpy(c->out + c->out_len, bytes, len);
+	c->out_len += len;
+	c->lost |= close;
+	tcp_mark_dirty(c);
+	return 0;
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct write *w = (struct write *)req;
+	struct tcp_conn *c = w->conn;
+
+	free(w->bytes);
+	free(w);
+	if (c->closing)
+		return;
+	c->wrote_ms = uv_now(c->tcp->loop);
+	if (status != 0)
+		tcp_conn_close(c, TCP_CLOSE_PEER);
+	else if (queued(c) == 0)
+		tcp_mark_dirty(c); /* reads on, or hangs up */
+}
+
+/* The rest of the buffer goes to the loop, which owns it then. */
+static int write_rest(struct tcp_conn *c, size_t from)
+{
+	struct write *w = calloc(1, sizeof(*w));
+	uv_buf_t buf =
+		uv_buf_init((char *)c->out + from, (unsigned int)(c->out_len - from));
+
+	if (w == NULL)
+		return -ENOMEM;
+	w->conn = c;
+	w->bytes = c->out;
+	if (uv_write(&w->req, (uv_stream_t *)&c->handle, &buf, 1, on_written) != 0) {
+		free(w);
+		return ERR_UNREACHABLE;
+	}
+	if (queued(c) == c->out_len - from)
+		c->wrote_ms = uv_now(c->tcp->loop);
+	c->out = NULL;
+	c->out_size = 0;
+	return 0;
+}
+
+/* 0, or the connection cannot be written to any more. */
+static int write_out(struct tcp_conn *c)
+{
+	uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned int)c->out_len);
+	int done = 0, err = 0;
+
+	if (c->out_len == 0)
+		return 0;
+	if (queued(c) == 0)
+		done = uv_try_write((uv_stream_t *)&c->handle, &buf, 1);
+	if (done == UV_EAGAIN)
+		done = 0;
+	if (done < 0)
+		return ERR_UNREACHABLE;
+	if ((size_t)done < c->out_len)
+		err = write_rest(c, (size_t)done);
+	c->out_len = 0;
+	return err;
+}
+
+void tcp_conn_flush(struct tcp_conn *c)
+{
+	if (c->closing)
+		return;
+	if (write_out(c) != 0) {
+		tcp_conn_close(c, TCP_CLOSE_PEER);
+		return;
+	}
+	if (c->out != NULL && c->out_size > WRITE_PAUSE) {
+		free(c->out);
+		c->out = NULL;
+		c->out_size = 0;
+	}
+	if (c->lost || (c->eof && !tcp_conn_has_more(c)))
+		c->hangup = true;
+	if (c->hangup && queued(c) == 0)
+		tcp_conn_close(c, c->lost ? NET_CLOSE_PROTOCOL : TCP_CLOSE_PEER);
+	else if (!c->hangup && !c->eof)
+		reading_set(c, !is_choked(c) && !tcp_conn_has_more(c));
+}
+
+/* --- limits ---------------------------------------------------------------------------
+ */
+
+void tcp_conn_sweep(struct tcp_conn *c, uint64_t now_ms)
+{
+	const struct net_limits *limit = &c->tcp->conf->limits;
+	size_t left = queued(c);
+
+	if (left < c->written_at)
+		c->wrote_ms = now_ms;
+	c->written_at = left;
+	if (left > 0 && now_ms - c->wrote_ms > limit->stall_ms)
+		tcp_conn_close(c, NET_CLOSE_STALL);
+	else if (c->have > 0 && !tcp_conn_has_more(c) &&
+		 now_ms - c->begun_ms > limit->stall_ms)
+		tcp_conn_close(c, NET_CLOSE_STALL);
+	else if (now_ms - c->idle_ms > (c->spoke ? limit->idle_ms : limit->stall_ms))
+		tcp_conn_close(c, NET_CLOSE_IDLE);
+}
