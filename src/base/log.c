@@ -6,17 +6,24 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <syslog.h>
 #include <unistd.h>
 
 static const char *log_program = "rsip";
 static enum log_level log_most = LOG_LEVEL_INFO;
-static bool log_prefixed;
+static bool log_prefixed, log_system;
 
 void log_init(const char *program, enum log_level most)
 {
 	log_program = program;
 	log_most = most;
 	log_prefixed = !isatty(STDERR_FILENO);
+}
+
+void log_to_syslog(void)
+{
+	openlog(log_program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	log_system = true;
 }
 
 void log_at(enum log_level level, const char *what, const char *format, ...)
@@ -38,6 +45,12 @@ void log_at(enum log_level level, const char *what, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(line, sizeof line, format, args);
 	va_end(args);
+	if (log_system) {
+		/* The priorities of our table are syslog's. */
+		syslog(priority[level], "%s%s%s", what, *line ? " " : "", line);
+		errno = saved;
+		return;
+	}
 	/* One call, so that lines of two processes do not mix. */
 	(void)fprintf(stderr, "%s%s: %s%s%s\n", head, log_program, what, *line ? " " : "",
 		line);

@@ -12,6 +12,8 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 void log_init(const char *program, enum log_level most);
+/* From now on to the system log: a daemon without a terminal. */
+void log_to_syslog(void);
 
 void log_at(enum log_level level, const char *what, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -4,6 +4,7 @@
 #include "engine/engine.h"
 #include "ipc/ipc.h"
 #include "metrics/metrics.h"
+#include "net/net.h"
 
 /*
  * The gateway's control methods (org.rsipsec.gateway.*) behind `rsip gateway`: what the
@@ -30,7 +31,9 @@ struct control_source {
 	 * failing...). */
 	bool (*healthy)(void *ctx, char *why, size_t why_size);
 
-	const char *driver; /* of the data plane, as chosen */
+	const struct net_counters *net;
+	const struct turn *turn; /* counters of the loop */
+	const char *driver;      /* of the data plane, as chosen */
 	const char *config_file;
 	const char *const *listen; /* "10.0.0.1:4555" */
 	size_t n_listen;

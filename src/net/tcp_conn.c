@@ -125,14 +125,13 @@ static void consume(struct tcp_conn *c, size_t n)
 /* The next message from `at` on; its length, or 0 when there is none to hand up. */
 static size_t next_message(struct tcp_conn *c, size_t at)
 {
-	size_t have = c->have - at;
-	int len = wire_frame(c->in + at, have);
+	int len = wire_frame(c->in + at, c->have - at);
 
-	if (len >= 0 && (have < RSIP_HEADER_LEN || c->in[at] == RSIP_VERSION_1))
+	if (len >= 0)
 		return (size_t)len;
 	/*
-	 * Overall length under 4 (A-W-17), or a version whose layout nobody knows
-	 * (A-W-18): the header alone goes up for its 207 or 106.
+	 * Overall length under 4 (A-W-17), or a version whose layout nobody knows (A-W-18):
+	 * the header alone goes up for its 207 or 106.
 	 */
 	c->lost = true;
 	return RSIP_HEADER_LEN;

@@ -1,0 +1,241 @@
+/*
+ * The check of pool addresses that are the gateway's own.  Two owners of one port is the
+ * complaint that address sharing hears most; it is found before the first lease.
+ */
+#include "gateway/own.h"
+
+#include "base/err.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RESERVED_MAX 1024 /* ranges that we read of ip_local_reserved_ports */
+
+struct own {
+	const struct own_view *view;
+	struct range local;
+	struct range reserved[RESERVED_MAX];
+	size_t n_reserved;
+	char *why;
+	size_t why_size;
+};
+
+static FILE *proc_open(const struct own *o, const char *name)
+{
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", o->view->proc, name);
+	return fopen(path, "re");
+}
+
+/* A kernel without the file has nothing of it. */
+static void read_local_range(struct own *o)
+{
+	FILE *f = proc_open(o, "sys/net/ipv4/ip_local_port_range");
+
+	o->local = (struct range){ 1, 0 };
+	if (f == NULL)
+		return;
+	if (fscanf(f, "%" SCNu32 " %" SCNu32, &o->local.lo, &o->local.hi) != 2)
+		o->local = (struct range){ 1, 0 };
+	(void)fclose(f);
+}
+
+static void read_reserved(struct own *o)
+{
+	FILE *f = proc_open(o, "sys/net/ipv4/ip_local_reserved_ports");
+	char *line = NULL, *rest, *word;
+	size_t size = 0;
+
+	if (f == NULL)
+		return;
+	if (getline(&line, &size, f) > 0) {
+		rest = line;
+		while ((word = strsep(&rest, ",\n")) != NULL &&
+			o->n_reserved < RESERVED_MAX)
+			if (range_parse(word, 1, 65535, &o->reserved[o->n_reserved]) == 0)
+				o->n_reserved++;
+	}
+	free(line);
+	(void)fclose(f);
+	o->n_reserved = ranges_normalise(o->reserved, o->n_reserved);
+}
+
+static bool is_leasable(const struct own *o, const struct conf_taken *t, uint32_t port)
+{
+	return ranges_have(t->ports, t->n_ports, port) &&
+	       !ranges_have(o->reserved, o->n_reserved, port);
+}
+
+static int check_local_range(
+	const struct own *o, const struct conf_taken *t, uint32_t addr)
+{
+	char text[ADDR_TEXT_MAX];
+
+	for (uint32_t port = o->local.lo; port <= o->local.hi; port++) {
+		if (!is_leasable(o, t, port))
+			continue;
+		(void)snprintf(o->why, o->why_size,
+			"pool address %s is this machine's own, and programs here may "
+			"get "
+			"port %u of it (net.ipv4.ip_local_port_range is %u-%u), which "
+			"the "
+			"pool leases too; set that range outside of `ports`, or reserve: "
+			"sysctl net.ipv4.ip_local_reserved_ports=%u-%u",
+			addr_format(addr, text), port, o->local.lo, o->local.hi, port,
+			o->local.hi);
+		return ERR_CONFIG;
+	}
+	return 0;
+}
+
+static int socket_fail(
+	const struct own *o, const char *kind, uint32_t addr, uint32_t port)
+{
+	char text[ADDR_TEXT_MAX];
+
+	(void)snprintf(o->why, o->why_size,
+		"pool address %s is this machine's own, and a %s socket uses its port "
+		"%u, "
+		"which the pool leases too; end that program, or take the port out of "
+		"`ports`",
+		addr_format(addr, text), kind, port);
+	return ERR_CONFIG;
+}
+
+/* The last four bytes of an IPv6 address that is an IPv4 one, or of ::. */
+static bool local_v6(const char *hex, uint32_t *addr)
+{
+	unsigned int word[4];
+
+	if (sscanf(hex, "%8x%8x%8x%8x", &word[0], &word[1], &word[2], &word[3]) != 4)
+		return false;
+	*addr = ntohl(word[3]);
+	return word[0] == 0 && word[1] == 0 && (word[2] == 0 || ntohl(word[2]) == 0xffff);
+}
+
+/* Lines of /proc/net/tcp and its like: "  0: 0100007F:1F90 ...", bytes as in memory. */
+static bool local_of(const char *line, bool v6, uint32_t *addr, uint32_t *port)
+{
+	char hex[33];
+	unsigned int word, p;
+
+	if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%x", hex, &p) != 2)
+		return false;
+	*port = p;
+	if (v6)
+		return strlen(hex) == 32 && local_v6(hex, addr);
+	if (strlen(hex) != 8 || sscanf(hex, "%x", &word) != 1)
+		return false;
+	*addr = ntohl(word);
+	return true;
+}
+
+static int check_sockets(const struct own *o, const struct conf_taken *t, uint32_t addr)
+{
+	static const struct {
+		const char *file, *kind;
+		bool v6;
+	} tables[] = { { "net/tcp", "TCP", false }, { "net/tcp6", "TCP", true },
+		{ "net/udp", "UDP", false }, { "net/udp6", "UDP", true } };
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && err == 0; i++) {
+		FILE *f = proc_open(o, tables[i].file);
+		uint32_t at, port;
+		char line[512];
+
+		while (f != NULL && err == 0 && fgets(line, sizeof(line), f) != NULL)
+			if (local_of(line, tables[i].v6, &at, &port) &&
+				(at == addr || at == 0) && is_leasable(o, t, port))
+				err = socket_fail(o, tables[i].kind, addr, port);
+		if (f != NULL)
+			(void)fclose(f);
+	}
+	return err;
+}
+
+/* Our own sockets, which are not open yet. */
+static int check_listen(const struct own *o, const struct conf *conf,
+	const struct conf_taken *t, uint32_t addr)
+{
+	for (size_t i = 0; i < conf->n_listen; i++) {
+		const struct conf_listen *l = &conf->listen[i];
+
+		if ((l->addr == 0 || l->addr == addr) && is_leasable(o, t, l->port))
+			return socket_fail(o, "`listen`", addr, l->port);
+	}
+	return 0;
+}
+
+static bool is_taken(const struct conf_taken *t, uint32_t addr)
+{
+	for (size_t i = 0; i < t->n_addresses; i++)
+		if (prefix_has(&t->addresses[i], addr))
+			return true;
+	return false;
+}
+
+int own_check_view(
+	const struct own_view *v, const struct conf *conf, char *why, size_t why_size)
+{
+	struct own *o = calloc(1, sizeof(*o));
+	int err = 0;
+
+	if (o == NULL)
+		return -ENOMEM;
+	o->view = v;
+	o->why = why;
+	o->why_size = why_size;
+	read_local_range(o);
+	read_reserved(o);
+	for (size_t a = 0; a < v->n_addresses && err == 0; a++)
+		for (size_t i = 0; i < conf->n_taken && err == 0; i++) {
+			if (!is_taken(&conf->taken[i], v->addresses[a]))
+				continue;
+			err = check_local_range(o, &conf->taken[i], v->addresses[a]);
+			if (err == 0)
+				err = check_listen(
+					o, conf, &conf->taken[i], v->addresses[a]);
+			if (err == 0)
+				err = check_sockets(o, &conf->taken[i], v->addresses[a]);
+		}
+	free(o);
+	return err;
+}
+
+int own_check(const struct conf *conf, char *why, size_t why_size)
+{
+	struct own_view v = { .proc = "/proc" };
+	struct ifaddrs *list, *i;
+	uint32_t *addresses;
+	size_t n = 0;
+	int err;
+
+	if (getifaddrs(&list) != 0) {
+		(void)snprintf(why, why_size, "cannot list this machine's addresses: %s",
+			err_text(-errno));
+		return -errno;
+	}
+	for (i = list; i != NULL; i = i->ifa_next)
+		n++;
+	addresses = calloc(n + 1, sizeof(*addresses));
+	for (i = list; i != NULL && addresses != NULL; i = i->ifa_next) {
+		struct sockaddr_in at;
+
+		if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
+			continue;
+		memcpy(&at, i->ifa_addr, sizeof(at));
+		addresses[v.n_addresses++] = ntohl(at.sin_addr.s_addr);
+	}
+	freeifaddrs(list);
+	v.addresses = addresses;
+	err = addresses != NULL ? own_check_view(&v, conf, why, why_size) : -ENOMEM;
+	free(addresses);
+	return err;
+}

@@ -1,0 +1,192 @@
+/*
+ * The data plane driver and the loop.  The driver itself knows packets and leases; here
+ * is only who it is, when it runs and what it is told about pools and interfaces.
+ */
+#include "gateway/plane.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_none(const struct plane *p)
+{
+	return strcmp(p->driver->name, "none") == 0;
+}
+
+static int interfaces_take(
+	struct plane *p, const struct conf *conf, char *why, size_t why_size)
+{
+	if (conf->private_interface[0] == 0 || conf->public_interface[0] == 0) {
+		(void)snprintf(why, why_size,
+			"%s: dataplane: driver \"%s\" needs private-interface and "
+			"public-interface; name them, or set driver = \"none\"",
+			conf->file, conf->driver);
+		return ERR_CONFIG;
+	}
+	(void)snprintf(p->private_interface, sizeof(p->private_interface), "%s",
+		conf->private_interface);
+	(void)snprintf(p->public_interface, sizeof(p->public_interface), "%s",
+		conf->public_interface);
+	return 0;
+}
+
+int plane_choose(struct plane *p, const struct conf *conf, char *why, size_t why_size)
+{
+	const char *name = conf->driver;
+
+	if (strcmp(name, "auto") == 0) {
+		name = dp_driver_find("xdp") != NULL ? "xdp" : "packet";
+		log_info("data plane driver chosen", "driver=%s reason=\"%s\"", name,
+			name[0] == 'x' ? "BPF is built in"
+				       : "this rsipd has no xdp driver");
+	}
+	p->driver = dp_driver_find(name);
+	if (p->driver == NULL) {
+		(void)snprintf(why, why_size,
+			"%s: dataplane: driver \"%s\" is not built into this rsipd; set "
+			"driver = \"packet\"",
+			conf->file, name);
+		return ERR_CONFIG;
+	}
+	return is_none(p) ? 0 : interfaces_take(p, conf, why, why_size);
+}
+
+unsigned int plane_rights(const struct plane *p)
+{
+	return is_none(p) ? 0 : SANDBOX_NET_ADMIN | SANDBOX_NET_RAW;
+}
+
+/* --- the loop -------------------------------------------------------------------------
+ */
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct plane *p = poll->data;
+
+	(void)status;
+	(void)events;
+	p->ready(p->ctx);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void polls_stop(struct plane *p)
+{
+	for (int i = 0; i < p->n_polls; i++) {
+		(void)uv_poll_stop(p->polls[i]);
+		uv_close((uv_handle_t *)p->polls[i], on_poll_closed);
+	}
+	p->n_polls = 0;
+}
+
+static int polls_start(struct plane *p)
+{
+	int fds[4], n = p->driver->fds(p->dp, fds);
+
+	for (int i = 0; i < n; i++) {
+		uv_poll_t *poll = calloc(1, sizeof(*poll));
+		int err = poll != NULL ? uv_poll_init(p->loop, poll, fds[i]) : -ENOMEM;
+
+		if (err != 0) {
+			free(poll);
+			return err;
+		}
+		poll->data = p;
+		(void)uv_poll_start(poll, UV_READABLE, on_readable);
+		p->polls[p->n_polls++] = poll;
+	}
+	return 0;
+}
+
+/* --- open and close -------------------------------------------------------------------
+ */
+
+/* The addresses of `listen` without repeats; none when one of them is every address. */
+static size_t tunnel_ends(const struct conf *conf, uint32_t *ends)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->n_listen; i++) {
+		bool known = false;
+
+		if (conf->listen[i].addr == 0)
+			return 0;
+		for (size_t j = 0; j < n; j++)
+			known |= ends[j] == conf->listen[i].addr;
+		if (!known)
+			ends[n++] = conf->listen[i].addr;
+	}
+	return n;
+}
+
+static int driver_open(
+	struct plane *p, const struct conf *conf, char *why, size_t why_size)
+{
+	uint32_t *ends = calloc(conf->n_listen + 1, sizeof(*ends));
+	struct dp_pool *pools = calloc(conf->n_taken + 1, sizeof(*pools));
+	struct dp_conf dc = {
+		.private_interface = p->private_interface,
+		.public_interface = p->public_interface,
+		.tunnel_ends = ends,
+		.pools = pools,
+		.n_pools = conf->n_taken,
+	};
+	int err = -ENOMEM;
+
+	if (ends != NULL && pools != NULL) {
+		dc.n_tunnel_ends = tunnel_ends(conf, ends);
+		for (size_t i = 0; i < conf->n_taken; i++)
+			pools[i] = (struct dp_pool){ conf->taken[i].addresses,
+				conf->taken[i].n_addresses, conf->taken[i].ports,
+				conf->taken[i].n_ports };
+		err = p->driver->open(&dc, &p->events, &p->dp, why, why_size);
+	}
+	free(ends);
+	free(pools);
+	return err;
+}
+
+int plane_open(struct plane *p, const struct conf *conf, char *why, size_t why_size)
+{
+	int err = driver_open(p, conf, why, why_size);
+
+	if (err != 0) {
+		p->dp = NULL;
+		return err;
+	}
+	err = polls_start(p);
+	if (err != 0) {
+		(void)snprintf(why, why_size, "data plane %s: %s", p->driver->name,
+			err_text(err));
+		plane_close(p);
+	}
+	return err;
+}
+
+void plane_close(struct plane *p)
+{
+	if (p->dp == NULL)
+		return;
+	polls_stop(p);
+	p->driver->close(p->dp);
+	p->dp = NULL;
+}
+
+void plane_service(struct plane *p, uint64_t now_ms)
+{
+	if (p->dp != NULL)
+		p->driver->service(p->dp, now_ms);
+}
+
+uint64_t plane_deadline(const struct plane *p)
+{
+	return p->dp != NULL ? p->driver->deadline(p->dp) : UINT64_MAX;
+}

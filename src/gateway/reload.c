@@ -1,0 +1,154 @@
+/*
+ * Taking a new configuration while serving.  Nothing changes unless everything can: the
+ * new file is read whole and checked first, the data plane is opened with it before the
+ * engine takes it, and the old one is put back where that fails.
+ */
+#include "base/err.h"
+#include "base/log.h"
+#include "gateway/own.h"
+#include "gateway/rsipd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool ranges_equal(
+	const struct range *a, size_t n_a, const struct range *b, size_t n_b)
+{
+	return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof(*a)) == 0);
+}
+
+static bool prefixes_equal(
+	const struct prefix4 *a, size_t n_a, const struct prefix4 *b, size_t n_b)
+{
+	if (n_a != n_b)
+		return false;
+	for (size_t i = 0; i < n_a; i++)
+		if (a[i].addr != b[i].addr || a[i].len != b[i].len)
+			return false;
+	return true;
+}
+
+/* Does the data plane have to take other addresses or ports? */
+static bool plane_differs(const struct conf *a, const struct conf *b)
+{
+	if (a->n_taken != b->n_taken)
+		return true;
+	for (size_t i = 0; i < a->n_taken; i++) {
+		const struct conf_taken *x = &a->taken[i], *y = &b->taken[i];
+
+		if (!prefixes_equal(
+			    x->addresses, x->n_addresses, y->addresses, y->n_addresses) ||
+			!ranges_equal(x->ports, x->n_ports, y->ports, y->n_ports))
+			return true;
+	}
+	return false;
+}
+
+/* Names what the new file changes and only a start can take, and keeps the old. */
+static void keep_fixed(const struct conf *old, struct conf *new, char *names, size_t size)
+{
+	bool listens = old->n_listen != new->n_listen;
+	const struct {
+		const char *name;
+		bool differs;
+	} fixed[] = {
+		{ "transports", old->engine.udp != new->engine.udp ||
+					old->engine.tcp != new->engine.tcp },
+		{ "state-dir", strcmp(old->state_dir, new->state_dir) != 0 },
+		{ "control-socket",
+			strcmp(old->control_socket, new->control_socket) != 0 },
+		{ "driver", strcmp(old->driver, new->driver) != 0 },
+		{ "private-interface",
+			strcmp(old->private_interface, new->private_interface) != 0 },
+		{ "public-interface",
+			strcmp(old->public_interface, new->public_interface) != 0 },
+		{ "metrics listen",
+			old->metrics != new->metrics ||
+				old->metrics_listen.addr != new->metrics_listen.addr ||
+				old->metrics_listen.port != new->metrics_listen.port },
+	};
+
+	for (size_t i = 0; i < old->n_listen && !listens; i++)
+		listens = old->listen[i].addr != new->listen[i].addr ||
+			  old->listen[i].port != new->listen[i].port;
+	(void)snprintf(names, size, "%s", listens ? " listen" : "");
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (fixed[i].differs)
+			(void)snprintf(names + strlen(names), size - strlen(names),
+				"%s %s", names[0] != 0 ? "," : "", fixed[i].name);
+	new->engine.udp = old->engine.udp;
+	new->engine.tcp = old->engine.tcp;
+}
+
+/* Back to the old pools; if even that fails, the data plane is down and we end. */
+static void plane_restore(struct rsipd *d)
+{
+	char why[PLANE_WHY] = "";
+
+	plane_close(&d->plane);
+	if (plane_open(&d->plane, d->conf, why, sizeof(why)) == 0) {
+		turn_reinstall(d);
+		return;
+	}
+	log_error("the data plane cannot be opened again, ending", "error=\"%s\"", why);
+	d->exit_status = 1;
+	uv_stop(d->loop);
+}
+
+static int take(struct rsipd *d, struct conf *new, char *why, size_t why_size)
+{
+	bool reopen = plane_differs(d->conf, new) && d->plane.dp != NULL;
+	int err = 0;
+
+	if (reopen) {
+		plane_close(&d->plane);
+		err = plane_open(&d->plane, new, why, why_size);
+	}
+	if (err == 0)
+		err = engine_reload(d->engine, &new->engine, turn_begin(d));
+	if (err != 0 && reopen)
+		plane_restore(d);
+	else if (reopen)
+		turn_reinstall(d);
+	return err;
+}
+
+static int refuse(int err, char *why, size_t why_size)
+{
+	if (why[0] == 0)
+		(void)snprintf(why, why_size, "%s", err_text(err));
+	log_error("configuration not taken, nothing changed", "error=\"%s\"", why);
+	return err;
+}
+
+int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
+{
+	char names[256];
+	struct conf *new;
+	struct net_limits limits;
+	int err = conf_load(d->config_file, &new, why, why_size);
+
+	if (err != 0)
+		return refuse(err, why, why_size);
+	keep_fixed(d->conf, new, names, sizeof(names));
+	if (strcmp(d->plane.driver->name, "none") != 0 && plane_differs(d->conf, new))
+		err = own_check(new, why, why_size);
+	if (err == 0)
+		err = take(d, new, why, why_size);
+	if (err != 0) {
+		conf_free(new);
+		return refuse(err, why, why_size);
+	}
+	limits = (struct net_limits){ new->tcp.connections, new->tcp.connections_per_host,
+		(uint64_t) new->tcp.idle_s * 1000, (uint64_t) new->tcp.stall_s * 1000 };
+	net_set_limits(d->net, &limits);
+	conf_free(d->conf);
+	d->conf = new;
+	if (names[0] != 0)
+		log_warn("configuration taken, but some keys only with the next start",
+			"keys=\"%s\"", names + 1);
+	else
+		log_info("configuration taken", "file=%s", d->config_file);
+	return 0;
+}

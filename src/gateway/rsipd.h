@@ -1,0 +1,62 @@
+#pragma once
+
+#include "base/limit.h"
+#include "conf/conf.h"
+#include "gateway/control.h"
+#include "gateway/gw_metrics.h"
+#include "gateway/plane.h"
+#include "gateway/turn.h"
+#include "gateway/watch.h"
+#include "metrics/http.h"
+#include "net/net.h"
+#include "store/store.h"
+
+/*
+ * rsipd: a loop that carries messages to the engine and its effects to the store, the
+ * data plane and the sockets.  It decides nothing.
+ *
+ * A turn begins with the first thing that happens after the last turn ended, and reads
+ * the clock; it ends when the loop is about to wait, and then commits, installs and
+ * answers, in this order (turn.c).
+ */
+#define RSIPD_WHY 512
+
+struct rsipd {
+	uv_loop_t *loop;
+	struct conf *conf;
+	const char *config_file;
+	struct store *store;
+	struct engine *engine;
+	struct net *net;
+	struct ipc_server *control;
+	struct metrics_http *http;
+	struct plane plane;
+	struct turn turn;
+	struct watch watch;
+	struct control_source source;
+	const char **listen_text; /* of source */
+	char fault[RSIPD_WHY];    /* what needs the operator, "" when nothing does */
+	uv_prepare_t prepare;
+	uv_check_t check;
+	uv_timer_t timer; /* of engine and data plane */
+	uv_timer_t mark;  /* store_mark() */
+	uv_timer_t alive; /* systemd's watchdog */
+	uv_signal_t hup, term, interrupt;
+	uint64_t timer_ms; /* when `timer` fires, on the engine's clock */
+	struct limit refused_log;
+	int exit_status;
+};
+
+/*
+ * Everything up to the point where requests are served.  0, or a negative code with the
+ * sentence in why; rsipd_close() in both cases.
+ */
+int rsipd_open(struct rsipd *d, char *why, size_t why_size);
+/* Serve until a signal ends it.  The exit status. */
+int rsipd_run(struct rsipd *d);
+void rsipd_close(struct rsipd *d);
+
+/* Read the configuration again and take it, or change nothing: see reload.c. */
+int rsipd_reload(struct rsipd *d, char *why, size_t why_size);
+/* CLOCK_BOOTTIME in milliseconds. */
+uint64_t rsipd_clock_ms(void);

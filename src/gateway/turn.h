@@ -1,0 +1,45 @@
+#pragma once
+
+#include "engine/engine.h"
+
+/*
+ * One turn of rsipd: what the engine wants done is collected while messages are handled,
+ * and done at the end, in the order that keeps every promise: the store commits, the data
+ * plane follows, then answers leave.
+ */
+struct rsipd;
+struct turn_reply;
+
+struct turn {
+	bool open;
+	uint64_t now_ms;   /* the engine's clock, read once */
+	uint64_t began_ns; /* for rsip_request_seconds */
+	struct turn_reply *replies;
+	size_t n_replies, size_replies;
+	uint8_t *bytes; /* of the replies */
+	size_t used, size_bytes;
+	uint32_t *binds; /* whose lease the data plane must look at again */
+	size_t n_binds, size_binds;
+	bool all_binds; /* it must look at every one */
+	size_t requests;
+	bool failing;          /* the last commit did: see turn_end() */
+	bool lost;             /* a record could not even be kept for the next commit */
+	uint64_t retry_ms;     /* when a commit is tried again */
+	uint64_t told_ms;      /* when the hosts were last told */
+	uint64_t internal;     /* INTERNAL_SERVER_ERROR sent from here */
+	uint64_t replies_lost; /* no memory for them */
+	uint64_t plane_failed; /* leases that the data plane did not take */
+	uint64_t commits, commit_errors;
+};
+
+/* The time of the turn, which begins now if none is under way. */
+uint64_t turn_begin(struct rsipd *d);
+/* The engine's sink. */
+void turn_effect(void *rsipd, const struct effect *e);
+/* A message of a host. */
+void turn_message(void *rsipd, const struct peer *from, const uint8_t *bytes, size_t len);
+/* Commit, install, answer.  0, or what the commit said; nothing to do is 0. */
+int turn_end(struct rsipd *d);
+/* Every lease into the data plane, which has just been opened. */
+void turn_reinstall(struct rsipd *d);
+void turn_fini(struct turn *t);
