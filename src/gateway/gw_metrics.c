@@ -7,6 +7,7 @@
 #include "gateway/gw_metrics.h"
 
 #include "gateway/control.h"
+#include "gateway/turn.h"
 #include "wire/proto.h"
 
 #include <stdio.h>
@@ -95,12 +96,15 @@ static void walk_errors(struct walk *w)
 	family(w, "rsip_errors_total", METRICS_COUNTER,
 		"ERROR_RESPONSE sent, by number.");
 	for (unsigned int i = 0; i < 512; i++) {
+		uint64_t n = w->counters->errors[i];
 		char code[8];
 
-		if (rsip_error_name((uint16_t)i) == NULL && w->counters->errors[i] == 0)
+		if (rsip_error_name((uint16_t)i) == NULL && n == 0)
 			continue;
+		if (i == RSIP_INTERNAL_SERVER_ERROR) /* sent while the store fails */
+			n += w->source->turn->internal;
 		(void)snprintf(code, sizeof(code), "%u", i);
-		sample1(w, "code", code, w->counters->errors[i]);
+		sample1(w, "code", code, n);
 	}
 }
 
@@ -207,6 +211,44 @@ static void walk_dataplane(struct walk *w)
 	sample(w, w->stats.icmp_answered);
 }
 
+static void walk_sockets(struct walk *w)
+{
+	const struct net_counters *n = w->source->net;
+
+	family(w, "rsip_connections", METRICS_GAUGE, "TCP connections open.");
+	sample(w, n->tcp_open);
+	family(w, "rsip_connections_accepted_total", METRICS_COUNTER,
+		"TCP connections accepted.");
+	sample(w, n->tcp_accepted);
+	family(w, "rsip_connections_closed_total", METRICS_COUNTER,
+		"TCP connections that the gateway ended, by reason.");
+	for (unsigned int i = 0; i < NET_CLOSES; i++)
+		sample1(w, "reason", net_close_name(i), n->tcp_closed[i]);
+	family(w, "rsip_messages_unsent_total", METRICS_COUNTER,
+		"Messages that could not be sent: the host or its connection was gone, "
+		"or the kernel had no room.");
+	sample1(w, "transport", transport_name(TRANSPORT_UDP), n->udp_unsent);
+	sample1(w, "transport", transport_name(TRANSPORT_TCP), n->tcp_unsent);
+}
+
+static void walk_store(struct walk *w)
+{
+	const struct turn *t = w->source->turn;
+
+	family(w, "rsip_store_commits_total", METRICS_COUNTER,
+		"Commits of leases.mdb that were tried.");
+	sample(w, t->commits);
+	family(w, "rsip_store_commit_errors_total", METRICS_COUNTER,
+		"Commits that failed; requests are answered 104 until one succeeds.");
+	sample(w, t->commit_errors);
+	family(w, "rsip_replies_lost_total", METRICS_COUNTER,
+		"Messages dropped for want of memory, or of a store that works.");
+	sample(w, t->replies_lost);
+	family(w, "rsip_dataplane_install_errors_total", METRICS_COUNTER,
+		"Leases that the data plane did not take.");
+	sample(w, t->plane_failed);
+}
+
 static void walk_program(struct walk *w)
 {
 	const struct control_source *s = w->source;
@@ -217,6 +259,9 @@ static void walk_program(struct walk *w)
 	family(w, "rsip_request_seconds", METRICS_HISTOGRAM,
 		"From the arrival of a request to its answer.");
 	w->to->histogram(w->to->ctx, &s->request_seconds);
+	family(w, "rsip_slow_turns_total", METRICS_COUNTER,
+		"Turns of the loop that took more than 100 ms.");
+	sample(w, s->turn->slow_turns);
 	family(w, "rsip_uptime_seconds", METRICS_GAUGE, "Since rsipd started.");
 	sample(w, (now_ms - s->started_ms) / 1000);
 	family(w, "rsip_build_info", METRICS_GAUGE,
@@ -237,5 +282,7 @@ void gw_metrics_collect(void *source, const struct metrics_sink *to)
 	walk_pools(&w);
 	walk_packets(&w);
 	walk_dataplane(&w);
+	walk_sockets(&w);
+	walk_store(&w);
 	walk_program(&w);
 }

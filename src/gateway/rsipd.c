@@ -96,6 +96,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	(void)turn_end(d); /* it has said what failed */
 	timer_set(d);
 	watch_turn(&d->watch, uv_now(d->loop));
+	d->turn.slow_turns = d->watch.slow;
 }
 
 static void on_check(uv_check_t *check)
@@ -105,6 +106,7 @@ static void on_check(uv_check_t *check)
 	(void)turn_end(d); /* likewise */
 	timer_set(d);
 	watch_turn(&d->watch, uv_now(d->loop));
+	d->turn.slow_turns = d->watch.slow;
 }
 
 static void on_conn_closed(void *ctx, uint64_t conn)

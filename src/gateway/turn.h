@@ -30,6 +30,7 @@ struct turn {
 	uint64_t replies_lost; /* no memory for them */
 	uint64_t plane_failed; /* leases that the data plane did not take */
 	uint64_t commits, commit_errors;
+	uint64_t slow_turns; /* as the watchdog counts them */
 };
 
 /* The time of the turn, which begins now if none is under way. */

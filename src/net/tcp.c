@@ -10,7 +10,10 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define BACKLOG     512
 #define SWEEP_MS    500
@@ -163,6 +166,20 @@ static void conn_add(struct tcp *t, struct tcp_conn *c)
 	HASH_ADD(hh, t->by_number, peer.conn, sizeof(c->peer.conn), c);
 }
 
+/* All of them only shorten a wait; a kernel that refuses one costs nothing else. */
+static void options_set(struct tcp_conn *c)
+{
+	unsigned int stall_ms = (unsigned int)c->tcp->conf->limits.stall_ms;
+	uv_os_fd_t fd;
+
+	(void)uv_tcp_nodelay(&c->handle, 1);
+	(void)uv_tcp_keepalive(&c->handle, 1, KEEPALIVE_S);
+	/* The kernel's buffer is ours too: answers that nobody fetches from there. */
+	if (uv_fileno((uv_handle_t *)&c->handle, &fd) == 0)
+		(void)setsockopt(
+			fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &stall_ms, sizeof(stall_ms));
+}
+
 static void on_refused(uv_handle_t *handle)
 {
 	struct tcp_conn *c = handle->data;
@@ -199,8 +216,7 @@ static void on_connection(uv_stream_t *server, int status)
 	list_add(t, c);
 	t->counters->tcp_open++;
 	t->counters->tcp_accepted++;
-	(void)uv_tcp_nodelay(&c->handle, 1);
-	(void)uv_tcp_keepalive(&c->handle, 1, KEEPALIVE_S);
+	options_set(c);
 	tcp_conn_start(c);
 }
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define READ_FIRST 2048
 /* The longest message, and something of the next. */
@@ -22,6 +23,9 @@
 /* Unread answers: above the first nothing more is read, above the second it ends. */
 #define WRITE_PAUSE ((size_t)64 * 1024)
 #define WRITE_MAX   ((size_t)1024 * 1024)
+
+/* How long a connection that we hung up on may go on sending. */
+#define DISCARD_MS 2000
 
 struct write {
 	uv_write_t req;
@@ -64,19 +68,29 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init((char *)c->in + c->have, (unsigned int)(c->in_size - c->have));
 }
 
+static enum net_close close_reason(ssize_t error)
+{
+	if (error == UV_ENOBUFS)
+		return NET_CLOSE_MEMORY;
+	/* TCP_USER_TIMEOUT: answers that the kernel could not get rid of. */
+	return error == UV_ETIMEDOUT ? NET_CLOSE_STALL : TCP_CLOSE_PEER;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct tcp_conn *c = stream->data;
 
 	(void)buf;
-	if (n == UV_EOF) {
+	if (n == UV_EOF && c->discard) {
+		tcp_conn_close(c, TCP_CLOSE_PEER);
+	} else if (n == UV_EOF) {
 		c->eof = true;
 		c->reading = false;
 		(void)uv_read_stop(stream);
 		tcp_mark_dirty(c);
 	} else if (n < 0) {
-		tcp_conn_close(c, n == UV_ENOBUFS ? NET_CLOSE_MEMORY : TCP_CLOSE_PEER);
-	} else if (n > 0) {
+		tcp_conn_close(c, close_reason(n));
+	} else if (n > 0 && !c->discard) {
 		if (c->have == 0)
 			c->begun_ms = uv_now(c->tcp->loop);
 		c->have += (size_t)n;
@@ -130,8 +144,8 @@ static size_t next_message(struct tcp_conn *c, size_t at)
 	if (len >= 0)
 		return (size_t)len;
 	/*
-	 * Overall length under 4 (A-W-17), or a version whose layout nobody knows (A-W-18):
-	 * the header alone goes up for its 207 or 106.
+	 * Overall length under 4 (A-W-17), or a version whose layout nobody knows
+	 * (A-W-18): the header alone goes up for its 207 or 106.
 	 */
 	c->lost = true;
 	return RSIP_HEADER_LEN;
@@ -212,7 +226,7 @@ static void on_written(uv_write_t *req, int status)
 		return;
 	c->wrote_ms = uv_now(c->tcp->loop);
 	if (status != 0)
-		tcp_conn_close(c, TCP_CLOSE_PEER);
+		tcp_conn_close(c, close_reason(status));
 	else if (queued(c) == 0)
 		tcp_mark_dirty(c); /* reads on, or hangs up */
 }
@@ -252,19 +266,42 @@ static int write_out(struct tcp_conn *c)
 	if (done == UV_EAGAIN)
 		done = 0;
 	if (done < 0)
-		return ERR_UNREACHABLE;
+		return done;
 	if ((size_t)done < c->out_len)
 		err = write_rest(c, (size_t)done);
 	c->out_len = 0;
 	return err;
 }
 
+/*
+ * Our side says goodbye and listens on for a while: closing a socket with unread bytes
+ * resets the connection, and the host might never see the answer that says why.
+ */
+static void hang_up(struct tcp_conn *c)
+{
+	uv_os_fd_t fd;
+
+	if (c->eof || uv_fileno((uv_handle_t *)&c->handle, &fd) != 0 ||
+		shutdown(fd, SHUT_WR) != 0) {
+		tcp_conn_close(c, c->lost ? NET_CLOSE_PROTOCOL : TCP_CLOSE_PEER);
+		return;
+	}
+	if (c->lost)
+		c->tcp->counters->tcp_closed[NET_CLOSE_PROTOCOL]++;
+	c->discard = true;
+	c->begun_ms = uv_now(c->tcp->loop);
+	reading_set(c, true);
+}
+
 void tcp_conn_flush(struct tcp_conn *c)
 {
+	int err;
+
 	if (c->closing)
 		return;
-	if (write_out(c) != 0) {
-		tcp_conn_close(c, TCP_CLOSE_PEER);
+	err = write_out(c);
+	if (err != 0) {
+		tcp_conn_close(c, close_reason(err));
 		return;
 	}
 	if (c->out != NULL && c->out_size > WRITE_PAUSE) {
@@ -274,8 +311,8 @@ void tcp_conn_flush(struct tcp_conn *c)
 	}
 	if (c->lost || (c->eof && !tcp_conn_has_more(c)))
 		c->hangup = true;
-	if (c->hangup && queued(c) == 0)
-		tcp_conn_close(c, c->lost ? NET_CLOSE_PROTOCOL : TCP_CLOSE_PEER);
+	if (c->hangup && queued(c) == 0 && !c->discard)
+		hang_up(c);
 	else if (!c->hangup && !c->eof)
 		reading_set(c, !is_choked(c) && !tcp_conn_has_more(c));
 }
@@ -291,7 +328,9 @@ void tcp_conn_sweep(struct tcp_conn *c, uint64_t now_ms)
 	if (left < c->written_at)
 		c->wrote_ms = now_ms;
 	c->written_at = left;
-	if (left > 0 && now_ms - c->wrote_ms > limit->stall_ms)
+	if (c->discard && now_ms - c->begun_ms > DISCARD_MS)
+		tcp_conn_close(c, TCP_CLOSE_PEER);
+	else if (left > 0 && now_ms - c->wrote_ms > limit->stall_ms)
 		tcp_conn_close(c, NET_CLOSE_STALL);
 	else if (c->have > 0 && !tcp_conn_has_more(c) &&
 		 now_ms - c->begun_ms > limit->stall_ms)

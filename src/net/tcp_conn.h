@@ -24,6 +24,7 @@ struct tcp_conn {
 	bool eof;     /* the host has said all; it may still read */
 	bool lost;    /* message boundaries are lost: nothing more is read */
 	bool hangup;  /* close once everything is written */
+	bool discard; /* hung up: what still comes is thrown away */
 	bool closing; /* off the table, waiting for the loop */
 	struct tcp_conn *dirty_next;
 	struct tcp_conn *prev, *next; /* of all, the longest idle first */
