@@ -53,7 +53,9 @@ int cli_fail(int code, const char *text)
 		text != NULL && text[0] != 0 ? text : err_text(code));
 	if (code == ERR_UNREACHABLE)
 		return CLI_UNREACHABLE;
-	return code == ERR_CONFIG ? CLI_USAGE : CLI_FAILED;
+	/* Malformed is what a daemon says of a parameter, which came from the command
+	 * line. */
+	return code == ERR_CONFIG || code == ERR_MALFORMED ? CLI_USAGE : CLI_FAILED;
 }
 
 bool cli_number(

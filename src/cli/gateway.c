@@ -2,6 +2,7 @@
  * `rsip gateway ...`: the operator's view of the rsipd on this machine, over its control
  * socket.  What is shown and done is control.c's of the gateway.
  */
+#include "base/addr.h"
 #include "base/err.h"
 #include "cli/cli.h"
 #include "ipc/ipc.h"
@@ -34,23 +35,26 @@ static int on_piece(void *ctx, json_t *params)
 		       : ERR_PROTOCOL;
 }
 
-/* A list of the gateway, owned by the caller. */
-static int list_fetch(
-	const struct cli *cli, const char *method, const char *key, json_t **list)
+/* A list of the gateway, owned by the caller.  Takes over params. */
+static int list_fetch(const struct cli *cli, const char *method, json_t *params,
+	const char *key, json_t **list)
 {
 	struct gather g = { key, json_array() };
 	struct ipc_client *client;
 	char why[IPC_WHY] = "";
 	int err;
 
-	if (g.list == NULL)
+	if (g.list == NULL) {
+		json_decref(params);
 		return cli_fail(-ENOMEM, NULL);
+	}
 	err = ipc_client_new(socket_of(cli), &client, why, sizeof(why));
 	if (err == 0) {
-		err = ipc_client_call_more(
-			client, method, NULL, TIMEOUT_MS, on_piece, &g, why, sizeof(why));
+		err = ipc_client_call_more(client, method, json_incref(params),
+			TIMEOUT_MS, on_piece, &g, why, sizeof(why));
 		ipc_client_free(client);
 	}
+	json_decref(params);
 	if (err != 0) {
 		json_decref(g.list);
 		return cli_fail(err, why);
@@ -63,7 +67,7 @@ static int show_list(const struct cli *cli, const char *method, const char *key,
 	const struct cli_column *columns)
 {
 	json_t *list;
-	int status = list_fetch(cli, method, key, &list);
+	int status = list_fetch(cli, method, NULL, key, &list);
 
 	if (status != CLI_OK)
 		return status;
@@ -157,7 +161,7 @@ static int show_pools(struct cli *cli, const void *options, int argc, char **arg
 	int status;
 
 	(void)options, (void)argc, (void)argv;
-	status = list_fetch(cli, "org.rsipsec.gateway.ListPools", "pools", &pools);
+	status = list_fetch(cli, "org.rsipsec.gateway.ListPools", NULL, "pools", &pools);
 	if (status != CLI_OK)
 		return status;
 	if (pools_merge(pools) != 0) {
@@ -279,6 +283,88 @@ static int run_reload(struct cli *cli, const void *options, int argc, char **arg
 	return run_verb(cli, "org.rsipsec.gateway.Reload", json_object(), "reloaded");
 }
 
+struct whois_options {
+	struct cli_u32 port, spi;
+	const char *at;
+};
+
+static const struct cli_option whois_options[] = {
+	{ .name = "port",
+		.kind = CLI_U32,
+		.offset = offsetof(struct whois_options, port),
+		.metavar = "N",
+		.help = "who held this port",
+		.max = 65535 },
+	{ .name = "spi",
+		.kind = CLI_U32,
+		.offset = offsetof(struct whois_options, spi),
+		.metavar = "N",
+		.help = "who held this SPI" },
+	{ .name = "at",
+		.kind = CLI_TEXT,
+		.offset = offsetof(struct whois_options, at),
+		.metavar = "RFC3339",
+		.help = "at this time, as 2026-11-22T04:00:00Z; now without" },
+	{ 0 },
+};
+
+static json_t *whois_params(const struct whois_options *o, const char *address)
+{
+	json_t *params = json_pack("{s:s}", "address", address);
+	int bad = params == NULL;
+
+	if (!bad && o->port.set)
+		bad |= json_object_set_new(params, "port", json_integer(o->port.value));
+	if (!bad && o->spi.set)
+		bad |= json_object_set_new(params, "spi", json_integer(o->spi.value));
+	if (!bad && o->at != NULL)
+		bad |= json_object_set_new(params, "at", json_string(o->at));
+	if (bad) {
+		json_decref(params);
+		return NULL;
+	}
+	return params;
+}
+
+static int run_whois(struct cli *cli, const void *options, int argc, char **argv)
+{
+	static const struct cli_column columns[] = {
+		{ "host", "HOST", false },
+		{ "method", "METHOD", false },
+		{ "ports", "PORTS", false },
+		{ "spis", "SPIS", false },
+		{ "from", "FROM", false },
+		{ "until", "UNTIL", false },
+		{ "bind_id", "BIND", true },
+		{ NULL, NULL, false },
+	};
+	const struct whois_options *o = options;
+	json_t *params, *list;
+	uint32_t address;
+	bool none;
+	int status;
+
+	(void)argc;
+	if (addr_parse(argv[0], &address) != 0)
+		return cli_usage("ADDRESS \"%s\" is not an IPv4 address", argv[0]);
+	if (o->port.set && o->spi.set)
+		return cli_usage("--port and --spi exclude each other");
+	params = whois_params(o, argv[0]);
+	if (params == NULL)
+		return cli_fail(-ENOMEM, NULL);
+	status = list_fetch(cli, "org.rsipsec.gateway.Whois", params, "bindings", &list);
+	if (status != CLI_OK)
+		return status;
+	none = json_array_size(list) == 0;
+	if (cli->json) {
+		status = cli_print_json(list);
+	} else {
+		status = none ? CLI_OK : cli_print_table(columns, list);
+		json_decref(list);
+	}
+	return status == CLI_OK && none ? CLI_FAILED : status;
+}
+
 static const struct cli_command show_commands[] = {
 	{ .name = "clients", .help = "registered hosts", .run = show_clients },
 	{ .name = "bindings", .help = "what each host holds", .run = show_bindings },
@@ -314,6 +400,16 @@ const struct cli_command cli_gateway_commands[] = {
 		.max_args = 1,
 		.details = "CLIENT is a client ID as `rsip gateway show clients` prints "
 			   "it." },
+	{ .name = "whois",
+		.args = "ADDRESS",
+		.help = "who holds an address, port or SPI",
+		.run = run_whois,
+		.min_args = 1,
+		.max_args = 1,
+		.options = whois_options,
+		.options_size = sizeof(struct whois_options),
+		.details = "Answers from the leases that are held now; the status is 1 "
+			   "when nobody does." },
 	{ .name = "reload",
 		.help = "read the configuration file again",
 		.run = run_reload,

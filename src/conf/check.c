@@ -87,7 +87,8 @@ static int check_gateway(struct arena *a, const struct conf_gateway *g,
 		err = check_path(&g->state_dir, "state-dir", 4000, w);
 	if (err == 0)
 		err = check_path(&g->control_socket, "control-socket", socket_max, w);
-	if (err == 0 && g->tcp_connections_per_host.n > g->tcp_connections.n)
+	if (err == 0 && g->tcp_connections_per_host.given &&
+		g->tcp_connections_per_host.n > g->tcp_connections.n)
 		err = conf_fail(w, g->tcp_connections_per_host.line,
 			"tcp-connections-per-host is more than tcp-connections (%u)",
 			g->tcp_connections.n);
@@ -354,7 +355,7 @@ static int policy_check(
 		return conf_fail(w, p->tunnels.line,
 			"tunnels of policy %s is empty: give \"ipip\", \"gre\" or both",
 			name);
-	if (p->lease_default.n > p->lease_max.n)
+	if (p->lease_default.given && p->lease_default.n > p->lease_max.n)
 		return conf_fail(w, p->lease_default.line,
 			"lease-default of policy %s is more than its lease-max (%u)",
 			name, p->lease_max.n);
@@ -380,7 +381,10 @@ static void policy_fill(
 		.tunnels = words_bits(&p->tunnels, tunnels),
 		.local_flow = local[p->local_flow.n],
 		.remote_flow = remote[p->remote_flow.n],
-		.lease_default_s = p->lease_default.n,
+		/* A default never stands in the way of a lower maximum. */
+		.lease_default_s = p->lease_default.n < p->lease_max.n
+					   ? p->lease_default.n
+					   : p->lease_max.n,
 		.lease_max_s = p->lease_max.n,
 		.max_bindings = p->max_bindings.n,
 		.max_ports = p->max_ports.n,

@@ -17,6 +17,7 @@ struct value_of {
 	const struct conf_option *option;
 	const struct conf_where *where;
 	struct conf_word word;
+	bool given; /* the file has it */
 };
 
 static int refuse(const struct value_of *v, const char *expected)
@@ -57,6 +58,7 @@ static int parse_number(const struct value_of *v, void *at)
 	if (*end != 0 || errno != 0 || value < v->option->min || value > v->option->max)
 		return refuse_range(v, "a number");
 	n->n = (uint32_t)value;
+	n->given = v->given;
 	n->line = v->word.line;
 	return 0;
 }
@@ -258,6 +260,7 @@ static int option_fill(
 	struct conf_key initial = { 0 };
 	struct conf_list *l = at;
 
+	v->given = key != NULL;
 	if (key == NULL) {
 		int err = initial_words(v->arena, v->option, line, &initial);
 

@@ -15,6 +15,7 @@ struct conf_string {
 };
 struct conf_number {
 	uint32_t n; /* also KIND_BOOL, KIND_WORD (its index), KIND_ADDRESS */
+	bool given; /* in the file; else it is the default */
 	int line;
 };
 struct conf_endpoint {

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "gateway/control_json.h"
 #include "gateway/gw_metrics.h"
+#include "gateway/whois.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct listing {
 	uint32_t *ids;
 	size_t n, size, next;
 	bool short_of_memory;
+	struct whois whois; /* of Whois */
 };
 
 static bool listing_note(struct listing *l, uint32_t id)
@@ -106,7 +108,7 @@ static void listing_step(void *ctx, struct ipc_call *call)
 }
 
 static void listing_start(struct control_source *source, struct ipc_call *call,
-	const struct listing_kind *kind)
+	const struct listing_kind *kind, const struct whois *whois)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -116,6 +118,8 @@ static void listing_start(struct control_source *source, struct ipc_call *call,
 	}
 	l->kind = kind;
 	l->source = source;
+	if (whois != NULL)
+		l->whois = *whois;
 	kind->gather(l);
 	if (!l->short_of_memory) {
 		listing_step(l, call);
@@ -228,7 +232,7 @@ static void list_clients(void *ctx, struct ipc_call *call, json_t *params)
 		item_client };
 
 	(void)params;
-	listing_start(ctx, call, &kind);
+	listing_start(ctx, call, &kind, NULL);
 }
 
 static void list_bindings(void *ctx, struct ipc_call *call, json_t *params)
@@ -237,7 +241,7 @@ static void list_bindings(void *ctx, struct ipc_call *call, json_t *params)
 		item_binding };
 
 	(void)params;
-	listing_start(ctx, call, &kind);
+	listing_start(ctx, call, &kind, NULL);
 }
 
 static void list_pools(void *ctx, struct ipc_call *call, json_t *params)
@@ -245,7 +249,39 @@ static void list_pools(void *ctx, struct ipc_call *call, json_t *params)
 	static const struct listing_kind kind = { "pools", gather_pools, item_pools };
 
 	(void)params;
-	listing_start(ctx, call, &kind);
+	listing_start(ctx, call, &kind, NULL);
+}
+
+static bool note_match(void *ctx, const struct lease *lease)
+{
+	struct listing *l = ctx;
+
+	return !whois_matches(&l->whois, lease) || listing_note(l, lease->bind_id);
+}
+
+static void gather_whois(struct listing *l)
+{
+	engine_each_lease(l->source->engine, note_match, l);
+}
+
+static int item_whois(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
+{
+	struct lease lease;
+
+	if (engine_lease_find(l->source->engine, id, &lease) != 0)
+		return 0;
+	*weight += lease.n_ports + lease.n_spis;
+	return piece_append(piece, whois_json(&l->whois, &lease));
+}
+
+static void list_whois(void *ctx, struct ipc_call *call, json_t *params)
+{
+	static const struct listing_kind kind = { "bindings", gather_whois, item_whois };
+	struct control_source *source = ctx;
+	struct whois whois;
+
+	if (whois_read(&whois, call, params, source_now(source)))
+		listing_start(source, call, &kind, &whois);
 }
 
 /* --- objects --------------------------------------------------------------------------
@@ -387,6 +423,7 @@ const struct ipc_method control_methods[] = {
 	{ "org.rsipsec.gateway.ListClients", list_clients },
 	{ "org.rsipsec.gateway.ListBindings", list_bindings },
 	{ "org.rsipsec.gateway.ListPools", list_pools },
+	{ "org.rsipsec.gateway.Whois", list_whois },
 	{ "org.rsipsec.gateway.GetCounters", get_counters },
 	{ "org.rsipsec.gateway.GetStatus", get_status },
 	{ "org.rsipsec.gateway.Release", do_release },

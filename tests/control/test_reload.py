@@ -1,0 +1,94 @@
+"""SIGHUP and `rsip gateway reload`: all or nothing, and leases stay."""
+import rsip
+from conftest import wait_for
+
+
+def test_good_file_is_taken(running):
+    host = running.udp("127.0.0.2")
+    host.register()
+    grant = host.assign(4)
+    running.configure(policy="lease-max = 100", addresses="203.0.113.0/30", metrics=True)
+    assert "configuration taken" in running.reload()
+    assert host.extend(grant.bind, 5000).type == rsip.EXTEND_OK
+    assert host.assign(4, lease=5000).lease == 100
+    addresses = {a["address"] for p in running.json("show", "pools") for a in p["addresses"]}
+    assert "203.0.113.2" in addresses
+    assert len(running.json("show", "bindings")) == 2
+
+
+def test_bad_file_changes_nothing_and_says_so(running):
+    host = running.udp("127.0.0.2")
+    host.register()
+    grant = host.assign(4)
+    before = running.json("show", "pools")
+    running.file.write_text(running.file.read_text().replace("203.0.113.1", "203.0.113.300"))
+    said = running.reload()
+    assert "nothing changed" in said and f"{running.file}:" in said and "203.0.113.300" in said
+    assert running.json("show", "pools") == before
+    assert host.extend(grant.bind).type == rsip.EXTEND_OK
+    assert host.assign(4).type == rsip.ASSIGN_RSAP_OK
+
+
+def test_reload_by_the_operator(running):
+    running.configure(policy="lease-max = 77", metrics=True)
+    running.cli("reload")
+    host = running.udp("127.0.0.2")
+    host.register()
+    assert host.assign(1).lease == 77
+    running.file.write_text("gateway {\n nonsense = 1 }")
+    text = running.cli("reload", status=2)
+    assert f"{running.file}:2: " in text and "nonsense" in text
+    running.file.unlink()
+    assert str(running.file) in running.cli("reload", status=2)
+    assert host.assign(1).lease == 77
+
+
+def test_what_needs_a_start_is_named(running):
+    other = running.folder / "elsewhere"
+    running.file.write_text(running.file.read_text().replace(str(running.state), str(other)))
+    assert "state-dir" in running.reload()
+    assert not other.exists()
+    assert running.udp("127.0.0.2").register().type == rsip.REGISTER_OK
+
+
+def test_a_hundred_reloads(running):
+    host = running.udp("127.0.0.2")
+    host.register()
+    grant = host.assign(4)
+    for n in range(50):
+        running.configure(policy=f"lease-max = {1000 + n}", metrics=True)
+        running.cli("reload")
+        running.file.write_text("oops")
+        running.cli("reload", status=2)
+    assert host.extend(grant.bind, 5000).type == rsip.EXTEND_OK
+    assert host.assign(1, lease=5000).lease == 1049
+
+
+def test_hosts_outside_every_policy_are_refused(running):
+    assert running.udp("127.0.0.2").register().type == rsip.REGISTER_OK
+    running.configure(policy='match = { "127.0.0.2" }', metrics=True)
+    running.reload()
+    assert running.udp("127.0.0.3").register().error == 304
+
+
+def test_pool_taken_away_drains(running):
+    host = running.udp("127.0.0.2")
+    host.register()
+    grant = host.assign(4)
+    running.configure(addresses="198.51.100.1", metrics=True)
+    running.reload()
+    assert host.assign(4).local() == "198.51.100.1"
+    assert grant.bind in {b["bind_id"] for b in running.json("show", "bindings")}
+    host.free(grant.bind)
+    wait_for(lambda: len(running.json("show", "bindings")) == 1, "the old one is gone")
+
+
+def test_other_limits_apply(gateway):
+    gateway.configure(metrics=True).start()
+    hosts = [gateway.tcp("127.0.0.2") for _ in range(3)]
+    for h in hosts:
+        h.call(rsip.REGISTER)
+    gateway.configure("tcp-connections-per-host = 2", metrics=True)
+    gateway.reload()
+    gateway.tcp("127.0.0.2").call(rsip.REGISTER)
+    assert hosts[0].receive() is None
