@@ -406,7 +406,7 @@ static void replies_send(struct rsipd *d)
 	for (size_t i = 0; i < t->n_replies; i++) {
 		struct turn_reply r = t->replies[i];
 
-		if (in_order || (r.error != 0 && !r.async)) {
+		if (in_order || is_harmless(&r, t->bytes + r.at)) {
 			reply_send(d, &r);
 		} else if (!r.async) {
 			send_internal(d, &r.to, t->bytes + r.at, r.len);

@@ -1,0 +1,147 @@
+"""A store that fails: nothing that was acknowledged is lost, and everybody is told."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+import rsip
+from conftest import Gateway, RSIPD, wait_for
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A gateway in a mount namespace of its own, whose state lies on a tmpfs of 1 MiB."""
+    probe = subprocess.run(["unshare", "-m", "--propagation", "private", "true"],
+        capture_output=True, text=True)
+    if os.geteuid() != 0 or probe.returncode != 0:
+        pytest.skip("needs root for a mount namespace")
+    disk = tmp_path / "state"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o size=1m none "{disk}" && exec "$@"'
+    g = Gateway(tmp_path, ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"])
+    yield g
+    g.close()
+
+
+def disk_of(gateway):
+    """The tmpfs as the daemon sees it."""
+    return f"/proc/{gateway.process.pid}/root{gateway.state}"
+
+
+def fill(gateway):
+    path = disk_of(gateway) + "/filler"
+    with open(path, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(bytes(4096))
+        except OSError:
+            pass
+    return path
+
+
+def until_refused(host, seconds=20):
+    """Lease until the disk is full; what was acknowledged before."""
+    acknowledged = []
+
+    def full():
+        answer = host.assign(1)
+        if answer.type == rsip.ASSIGN_RSAP_OK:
+            acknowledged.append(answer.bind)
+            return False
+        assert answer.error == 104 and answer.client == host.client
+        return True
+    wait_for(full, "the store fails", seconds)
+    return acknowledged
+
+
+# P-10.4-06, P-A-104
+def test_full_disk(small_disk):
+    g = small_disk.configure(policy="max-bindings = 60000 max-ports = 60000", metrics=True).start()
+    host, other, stream = g.udp("127.0.0.2"), g.udp("127.0.0.3"), g.tcp("127.0.0.4")
+    host.register()
+    other.register()
+    other_grant = other.assign(8)
+    filler = fill(g)
+    acknowledged = until_refused(host)
+    # Everybody who asks for a promise is told, over both transports; others are served.
+    assert other.extend(other_grant.bind).error == 104
+    assert stream.register().error == 104
+    assert host.query().type == rsip.QUERY_OK
+    status, text = g.http("/healthz")
+    assert status == 503 and "leases.mdb" in text
+    assert g.json("show", "status")["healthy"] is False
+    assert g.metric('rsip_errors_total{code="104"}') >= 3
+    os.unlink(filler)
+    wait_for(lambda: g.http("/healthz")[0] == 200, "it works again")
+    assert host.assign(1).type == rsip.ASSIGN_RSAP_OK
+    assert other.extend(other_grant.bind).type == rsip.EXTEND_OK
+    assert stream.register().type == rsip.REGISTER_OK
+    held = {b["bind_id"] for b in g.json("show", "bindings")}
+    assert set(acknowledged) | {other_grant.bind} <= held
+
+
+def test_full_disk_and_kill(small_disk):
+    """Killed while the disk is full: what was acknowledged is on it."""
+    g = small_disk.configure(policy="max-bindings = 60000 max-ports = 60000").start()
+    host = g.udp("127.0.0.2")
+    host.register()
+    fill(g)
+    acknowledged = until_refused(host)
+    keep = g.folder / "kept.mdb"
+    shutil.copy(disk_of(g) + "/leases.mdb", keep)
+    g.kill()
+    after = Gateway(g.folder / "after")
+    after.folder.mkdir()
+    after.state.mkdir()
+    shutil.copy(keep, after.state / "leases.mdb")
+    after.port, after.at = g.port, g.at
+    try:
+        after.configure(policy="max-bindings = 60000 max-ports = 60000").start()
+        assert {b["bind_id"] for b in after.json("show", "bindings")} >= set(acknowledged)
+        host.counter += 10
+        if acknowledged:
+            assert host.extend(acknowledged[-1]).type == rsip.EXTEND_OK
+    finally:
+        after.close()
+
+
+def refused(gateway):
+    p = subprocess.run([RSIPD, "-c", gateway.file, "-f"], capture_output=True, text=True, timeout=30)
+    assert (p.returncode, p.stdout) == (1, ""), p
+    return p.stderr
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "noise", "text"])
+def test_damaged_file_stops_the_start_and_stays(gateway, damage):
+    gateway.configure().start()
+    host = gateway.udp("127.0.0.2")
+    host.register()
+    host.assign()
+    gateway.stop()
+    file = gateway.state / "leases.mdb"
+    good = file.read_bytes()
+    bad = {"empty": b"", "short": good[:5000], "noise": os.urandom(len(good)),
+        "text": b"not a database\n" * 500}[damage]
+    file.write_bytes(bad)
+    assert str(file) in refused(gateway)
+    assert file.read_bytes() == bad
+    file.write_bytes(good)
+    gateway.start()
+    assert len(gateway.json("show", "bindings")) == 1
+
+
+def test_read_only_disk(small_disk):
+    g = small_disk.configure()
+    g.wrapper[-2] = f'mount -t tmpfs -o size=1m,ro none "{g.state}" && exec "$@"'
+    p = subprocess.run([*g.wrapper, RSIPD, "-c", g.file, "-f"], capture_output=True, text=True,
+        timeout=30)
+    assert p.returncode == 1 and "leases.mdb" in p.stderr and "Read-only" in p.stderr
+
+
+def test_state_dir_that_cannot_be_made(gateway):
+    blocker = gateway.folder / "blocker"
+    blocker.write_text("")
+    gateway.state = blocker / "state"
+    gateway.configure()
+    assert str(gateway.state) in refused(gateway)
