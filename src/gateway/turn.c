@@ -393,8 +393,14 @@ static void reply_send(struct rsipd *d, const struct turn_reply *r)
 	(void)net_send(d->net, &r->to, bytes, r->len, r->close); /* counted there */
 }
 
+/* An answer that says nothing about what was, or was not, stored. */
+static bool is_harmless(const struct turn_reply *r, const uint8_t *bytes)
+{
+	return !r->async && (r->error != 0 || bytes[1] == MSG_QUERY_RESPONSE);
+}
+
 /*
- * With the store in order everything leaves.  Otherwise errors do, as they promise
+ * With the store in order everything leaves.  Otherwise errors do, and what else promises
  * nothing; an answer becomes a 104; asynchronous messages wait.
  */
 static void replies_send(struct rsipd *d)

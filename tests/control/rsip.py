@@ -189,6 +189,11 @@ class Udp(Requests):
         """Nothing comes.  For absence there is no condition to wait for, only a while."""
         return not select.select([self.sock], [], [], timeout)[0]
 
+    def drain(self):
+        """Forget what came already: second answers to what was sent twice."""
+        while not self.silent(0):
+            self.receive()
+
     def build(self, kind, *params):
         self.counter += 1
         return message(kind, *params, u32(COUNTER, self.counter))

@@ -56,6 +56,7 @@ def test_counter_survives(running):
     host.assign(4)
     running.stop()
     running.start()
+    host.drain()
     host.send(old)
     assert host.silent()
     assert len(held(running)) == 3
