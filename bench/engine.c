@@ -251,7 +251,7 @@ static double assign_free(struct engine *e)
 		send(e, WORKER + w, give, give_len, counter++);
 		now_ms += i % 100 == 0;
 	}
-	return REQUESTS / 2 / (seconds() - start);
+	return (REQUESTS / 2.0) / (seconds() - start);
 }
 
 struct figures {

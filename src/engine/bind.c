@@ -202,24 +202,9 @@ void bind_note(struct bind *b)
 	b->note = true;
 }
 
-/* The host's listeners on an address that was his as a whole go with it. */
-static void end_listeners(struct engine *e, const struct bind *whole,
-	enum end_reason reason, bool notify, uint64_t now_ms)
-{
-	struct bind *next;
-
-	for (struct bind *b = whole->reg->binds; b != NULL; b = next) {
-		next = b->next;
-		if (b != whole && b->addr == whole->addr)
-			bind_end(e, b, reason, notify, now_ms);
-	}
-}
-
-void bind_end(struct engine *e, struct bind *b, enum end_reason reason, bool notify,
+static void end_one(struct engine *e, struct bind *b, enum end_reason reason, bool notify,
 	uint64_t now_ms)
 {
-	if (is_whole(b))
-		end_listeners(e, b, reason, notify || reason == END_FREED, now_ms);
 	emit_remove(e, b);
 	emit_keep_bind(e, b, true);
 	emit_audit_bind(e, AUDIT_END, reason, b, now_ms);
@@ -229,6 +214,30 @@ void bind_end(struct engine *e, struct bind *b, enum end_reason reason, bool not
 	if (notify)
 		reply_async_free(e, b->reg, b->id);
 	free(b);
+}
+
+/*
+ * The host's listeners on an address that was his as a whole go with it; he hears of it
+ * unless all of his session ends.
+ */
+static void end_listeners(struct engine *e, const struct bind *whole,
+	enum end_reason reason, bool notify, uint64_t now_ms)
+{
+	struct bind *next;
+
+	for (struct bind *b = whole->reg->binds; b != NULL; b = next) {
+		next = b->next;
+		if (b != whole && b->addr == whole->addr)
+			end_one(e, b, reason, notify || reason == END_FREED, now_ms);
+	}
+}
+
+void bind_end(struct engine *e, struct bind *b, enum end_reason reason, bool notify,
+	uint64_t now_ms)
+{
+	if (is_whole(b))
+		end_listeners(e, b, reason, notify, now_ms);
+	end_one(e, b, reason, notify, now_ms);
 }
 
 /* --- requests --- */
@@ -264,9 +273,10 @@ uint16_t bind_on_extend(struct engine *e, struct request *q)
 		emit_audit_bind(e, AUDIT_EXTEND, END_FREED, b, q->now_ms);
 	}
 	m.bind_id = b->id;
-	m.lease_s = (uint32_t)((b->timer.at_ms - q->now_ms) / 1000);
-	if (m.lease_s == 0)
-		m.lease_s = 1;
+	/* 0 is never granted; a lease that is due waits for its turn in engine_tick(). */
+	m.lease_s = 1;
+	if (b->timer.at_ms >= q->now_ms + 1000)
+		m.lease_s = (uint32_t)((b->timer.at_ms - q->now_ms) / 1000);
 	reply_send(e, q, &m);
 	return 0;
 }

@@ -24,7 +24,7 @@ struct bind_grant {
  * Emits nothing.  Ports of a LISTEN may be held by the same host already.
  */
 int bind_add(
-	struct engine *e, struct reg *r, const struct bind_grant *g, struct bind **b);
+	struct engine *e, struct reg *r, const struct bind_grant *g, struct bind **out);
 
 /*
  * End a binding: what it held rests, the data plane and the store are told.  Emits no

@@ -232,15 +232,18 @@ static bool check_counters(struct check *c)
 
 int engine_invariants(const struct engine *e, char *why, size_t why_size)
 {
-	struct check c = { .e = e, .why = why, .why_size = why_size };
+	struct check c = { .e = e, .why_size = why_size };
 
 	const struct reg *r;
 	size_t at = 0;
 
+	c.why = why;
 	while ((r = table_next(&e->regs, &at)) != NULL)
 		if (!check_reg(&c, r))
 			return -1;
-	for (const struct pool_addr *a = e->addrs; a != NULL; a = a->hh.next)
+	const struct pool_addr *a;
+	at = 0;
+	while ((a = table_next(&e->addrs, &at)) != NULL)
 		if (!check_addr(&c, a))
 			return -1;
 	return check_counters(&c) ? 0 : -1;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REGISTRATION_LEASE 3600
 #define UNREGISTERED_RATE  20
 #define UNREGISTERED_BURST 100
 #define QUERY_MAX_UDP      1400
@@ -92,6 +93,8 @@ int conf_copy(struct engine_conf *to, const struct engine_conf *from)
 		conf_fini(to);
 		return -ENOMEM;
 	}
+	if (to->registration_lease_s == 0)
+		to->registration_lease_s = REGISTRATION_LEASE;
 	if (to->unregistered_rate == 0)
 		to->unregistered_rate = UNREGISTERED_RATE;
 	if (to->unregistered_burst == 0)
@@ -104,7 +107,10 @@ int conf_copy(struct engine_conf *to, const struct engine_conf *from)
 /* What we allocated, though the struct shows it as const. */
 static void give(const void *p)
 {
-	free((void *)(uintptr_t)p);
+	void *ours;
+
+	memcpy(&ours, &p, sizeof(ours));
+	free(ours);
 }
 
 void conf_fini(struct engine_conf *c)

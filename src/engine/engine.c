@@ -48,6 +48,7 @@ struct engine *engine_new(
 	e->strangers_seed = e->random.next(&e->random);
 	e->regs.seed = e->random.next(&e->random);
 	e->hosts.seed = e->conns.seed = e->binds.seed = e->tombs.seed = e->regs.seed;
+	e->addrs.seed = e->regs.seed;
 	e->queries = malloc(QUERIES_MAX * sizeof(*e->queries));
 	if (e->queries == NULL || conf_copy(&e->conf, conf) != 0 ||
 		pool_reload(e, &e->conf) != 0) {

@@ -55,11 +55,10 @@ struct engine_conf {
 	const struct prefix4 *local_networks; /* for QUERY */
 	size_t n_local_networks;
 	uint32_t tunnel_endpoint; /* 0: not sent */
-	uint32_t registration_lease_s;
-	bool udp, tcp; /* transports served */
+	bool udp, tcp;            /* transports served */
 	/* 0 in one of these means its default. */
-	uint32_t unregistered_rate, unregistered_burst; /* errors to strangers: 20/s, 100
-							 */
+	uint32_t registration_lease_s;                  /* 3600 */
+	uint32_t unregistered_rate, unregistered_burst; /* errors to strangers: 20, 100 */
 	uint32_t query_max_udp; /* longest QUERY_RESPONSE over UDP: 1400 bytes */
 };
 

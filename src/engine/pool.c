@@ -35,30 +35,26 @@ static void pool_masks(struct pool *p, const struct engine_pool *conf)
 
 struct pool_addr *pool_find(const struct engine *e, uint32_t address)
 {
-	struct pool_addr *a;
-
-	HASH_FIND(hh, e->addrs, &address, sizeof(address), a);
-	return a;
+	return table_find(&e->addrs, address);
 }
 
 static struct pool_addr *addr_add(struct engine *e, uint32_t address)
 {
-	struct pool_addr *a = calloc(1, sizeof(*a));
+	struct pool_addr *a;
 
+	if (table_reserve(&e->addrs, 1) != 0)
+		return NULL;
+	a = calloc(1, sizeof(*a));
 	if (a == NULL)
 		return NULL;
 	a->address = address;
-	HASH_ADD(hh, e->addrs, address, sizeof(address), a);
-	if (a->hh.tbl == NULL) {
-		free(a);
-		return NULL;
-	}
+	table_add(&e->addrs, address, a);
 	return a;
 }
 
 static void addr_free(struct engine *e, struct pool_addr *a)
 {
-	HASH_DEL(e->addrs, a);
+	table_del(&e->addrs, a->address);
 	spans_clear(&a->spis, &e->spans);
 	free(a->busy);
 	free(a);
@@ -80,7 +76,7 @@ bool pool_is_idle(const struct pool_addr *a)
 
 /* Network and broadcast address of a prefix are unusable in practice (RFC 3102 4.2.1).
  */
-static struct range prefix_hosts(const struct prefix4 *p)
+struct range pool_hosts(const struct prefix4 *p)
 {
 	uint32_t last = p->addr | ~prefix_mask(p->len);
 
@@ -94,7 +90,7 @@ static uint64_t prefixes_count(const struct prefix4 *p, size_t n)
 	uint64_t count = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct range r = prefix_hosts(&p[i]);
+		struct range r = pool_hosts(&p[i]);
 
 		count += (uint64_t)r.hi - r.lo + 1;
 	}
@@ -118,7 +114,7 @@ static void layout_fini(struct layout *l)
 static int prefixes_enter(struct engine *e, const struct prefix4 *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct range r = prefix_hosts(&p[i]);
+		struct range r = pool_hosts(&p[i]);
 
 		for (uint64_t at = r.lo; at <= r.hi; at++)
 			if (pool_find_or_drain(e, (uint32_t)at) == NULL)
@@ -183,12 +179,12 @@ static uint32_t prefixes_take(struct engine *e, const struct prefix4 *p, size_t 
 	struct pool_addr **list = dedicated ? e->dedicated : e->shared;
 
 	for (size_t i = 0; i < n; i++) {
-		struct range r = prefix_hosts(&p[i]);
+		struct range r = pool_hosts(&p[i]);
 
 		for (uint64_t at = r.lo; at <= r.hi; at++) {
 			struct pool_addr *a = pool_find(e, (uint32_t)at);
 
-			if (a->pool != NULL)
+			if (a == NULL || a->pool != NULL)
 				continue;
 			a->pool = pool;
 			a->dedicated = dedicated;
@@ -214,19 +210,23 @@ static void dedicated_swap(struct engine *e, uint32_t i, uint32_t k)
 /* Forget what no pool has and nobody holds. */
 static void addrs_sweep(struct engine *e)
 {
-	struct pool_addr *a, *next;
+	struct pool_addr *a;
+	size_t at = 0;
 
-	HASH_ITER(hh, e->addrs, a, next)
-	{
-		if (a->pool == NULL && pool_is_idle(a))
+	while ((a = table_next(&e->addrs, &at)) != NULL)
+		if (a->pool == NULL && pool_is_idle(a)) {
 			addr_free(e, a);
-	}
+			at--;
+		}
 }
 
 static void layout_take(
 	struct engine *e, const struct engine_conf *conf, struct layout *l)
 {
-	for (struct pool_addr *a = e->addrs; a != NULL; a = a->hh.next) {
+	struct pool_addr *a;
+	size_t at = 0;
+
+	while ((a = table_next(&e->addrs, &at)) != NULL) {
 		a->pool = NULL;
 		a->free = a->free_any = 0;
 	}
@@ -266,12 +266,15 @@ int pool_reload(struct engine *e, const struct engine_conf *conf)
 
 void pool_fini(struct engine *e)
 {
-	struct pool_addr *a, *next;
+	struct pool_addr *a;
+	size_t at = 0;
 
-	HASH_ITER(hh, e->addrs, a, next)
-	{
-		addr_free(e, a);
+	while ((a = table_next(&e->addrs, &at)) != NULL) {
+		spans_clear(&a->spis, &e->spans);
+		free(a->busy);
+		free(a);
 	}
+	table_fini(&e->addrs);
 	free(e->pools);
 	free(e->shared);
 	free(e->dedicated);

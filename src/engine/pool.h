@@ -19,6 +19,9 @@ struct pool_addr *pool_find(const struct engine *e, uint32_t address);
 /* Likewise, or one made for a holder of an address that no pool has; NULL: no memory. */
 struct pool_addr *pool_find_or_drain(struct engine *e, uint32_t address);
 
+/* The addresses of a prefix that may be leased: without network and broadcast. */
+struct range pool_hosts(const struct prefix4 *p);
+
 /* Nobody holds anything of it and nothing rests. */
 bool pool_is_idle(const struct pool_addr *a);
 bool pool_has_port(const struct pool_addr *a, uint32_t port);

@@ -85,25 +85,31 @@ enum replay_verdict replay_judge(struct engine *e, const struct request *q)
 	return REPLAY_NEW;
 }
 
+/* Where an answer of this length goes; NULL when memory is short. */
+static uint8_t *last_room(struct last *l, size_t len)
+{
+	if (len <= ANSWER_SHORT)
+		return l->answer;
+	free(l->spill);
+	l->spill = malloc(len);
+	return l->spill;
+}
+
 static bool last_store(
 	struct last *l, const struct request *q, const uint8_t *answer, size_t len)
 {
-	uint8_t *to = l->answer;
+	uint8_t *to;
 
-	l->answer_len = 0;
-	if (len > ANSWER_SHORT) {
-		to = realloc(l->spill, len);
-		if (to == NULL)
-			return false; /* a repetition is taken for a new request then */
-		l->spill = to;
-	}
-	memcpy(to, answer, len);
-	l->answer_len = (uint32_t)len;
 	l->hash = hash_of(q->bytes, q->len);
 	l->len = (uint32_t)q->len;
 	l->port = q->from->port;
 	l->type = q->msg.type;
 	l->at_ms = q->now_ms;
+	to = last_room(l, len);
+	l->answer_len = to != NULL ? (uint32_t)len : 0;
+	if (to == NULL)
+		return false; /* a repetition is taken for a new request then */
+	memcpy(to, answer, len);
 	return true;
 }
 

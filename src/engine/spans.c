@@ -64,6 +64,9 @@ static void recount(struct span *s)
 	s->numbers = own(s) + numbers(s->kid[0]) + numbers(s->kid[1]);
 }
 
+/* The recursions below are as deep as the tree: the logarithm of its ranges. */
+/* NOLINTBEGIN(misc-no-recursion) */
+
 /* Into those that begin below lo and the others. */
 static void split(struct span *s, uint32_t lo, struct span **below, struct span **above)
 {
@@ -95,6 +98,17 @@ static struct span *join(struct span *below, struct span *above)
 	recount(above);
 	return above;
 }
+
+static void clear(struct span *s, struct span_stock *stock)
+{
+	if (s == NULL)
+		return;
+	clear(s->kid[0], stock);
+	clear(s->kid[1], stock);
+	stock_give(stock, s);
+}
+
+/* NOLINTEND(misc-no-recursion) */
 
 void spans_add(
 	struct spans *s, struct span_stock *stock, struct range r, uint32_t priority)
@@ -131,15 +145,6 @@ void spans_del(struct spans *s, struct span_stock *stock, uint32_t lo)
 	*at = join(node->kid[0], node->kid[1]);
 	s->n--;
 	stock_give(stock, node);
-}
-
-static void clear(struct span *s, struct span_stock *stock)
-{
-	if (s == NULL)
-		return;
-	clear(s->kid[0], stock);
-	clear(s->kid[1], stock);
-	stock_give(stock, s);
 }
 
 void spans_clear(struct spans *s, struct span_stock *stock)

@@ -1,8 +1,5 @@
 #pragma once
 
-/* uthash must not end the program when memory is short. */
-#define HASH_NONFATAL_OOM 1
-
 #include "base/limit.h"
 #include "engine/engine.h"
 #include "engine/ports.h"
@@ -10,8 +7,6 @@
 #include "engine/table.h"
 #include "engine/timers.h"
 #include "wire/msg.h"
-
-#include <uthash.h>
 
 /* What the engine's files share: its tables.  Nothing outside src/engine includes this.
  */
@@ -22,7 +17,7 @@
 #define TOMBS_MAX         65536
 #define STRANGERS         16384 /* buckets of the rate of errors to unregistered sources */
 #define MISUSE_ERRORS     6
-#define ANSWER_SHORT      80    /* bytes; most answers are shorter */
+#define ANSWER_SHORT      69    /* bytes; most answers are shorter */
 #define DUPLICATE_MS      10000 /* how long REGISTER and DE-REGISTER may be repeated */
 
 /* An address of a pool, or one that left its pool and still has holders. */
@@ -41,7 +36,6 @@ struct pool_addr {
 	uint32_t n_binds;
 	struct rest *rest_first, *rest_last; /* resting ports, longest resting first */
 	size_t n_rests;                      /* all kinds */
-	UT_hash_handle hh;
 };
 
 struct pool {
@@ -127,7 +121,7 @@ struct engine {
 	struct timers timers;
 	struct table regs, hosts, conns; /* registrations by ID, address, connection */
 	struct table binds, tombs;       /* by ID; by host */
-	struct pool_addr *addrs;         /* in the order of the configuration */
+	struct table addrs;              /* struct pool_addr */
 	struct pool_addr **shared;       /* RSAP-IP, LISTEN, RSIPSEC */
 	struct pool_addr **dedicated;    /* the free ones first */
 	uint32_t n_shared, n_dedicated, n_dedicated_free;

@@ -72,10 +72,12 @@ static void collect(void *ctx, const struct effect *e)
 		[EFFECT_AUDIT] = 'A' };
 
 	(void)ctx;
+	char letter = letters[e->kind];
+
+	if (e->kind == EFFECT_PERSIST && e->persist.gone)
+		letter = 'p';
 	if (out.n + 1 < sizeof(out.order))
-		out.order[out.n++] = e->kind == EFFECT_PERSIST && e->persist.gone
-					     ? 'p'
-					     : letters[e->kind];
+		out.order[out.n++] = letter;
 	if (e->kind == EFFECT_INSTALL)
 		out.lease = *e->lease;
 	if (e->kind != EFFECT_REPLY)
