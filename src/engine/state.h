@@ -48,7 +48,7 @@ struct pool {
 struct rest {
 	struct timer timer;
 	struct pool_addr *addr;
-	int kind; /* REST_PORT, REST_SPI */
+	enum rest_kind kind; /* REST_PORT, REST_SPI */
 	struct range range;
 	struct rest *next, *prev; /* ports only */
 };
