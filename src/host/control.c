@@ -112,7 +112,7 @@ static void lease_start(struct host *h, struct ipc_call *call, json_t *params,
 	}
 	if (err == 0)
 		err = ask_gateway(h, &op->ask, &op->gw, why, sizeof(why));
-	if (err == 0 && (h->downing || op->gw->resting)) {
+	if (err == 0 && h->downing) {
 		(void)snprintf(why, sizeof(why), "another command is at it; try again");
 		err = ERR_REFUSED;
 	}

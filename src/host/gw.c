@@ -635,13 +635,14 @@ void gw_free(struct gw *gw)
 
 void gw_wait(struct gw *gw, struct gw_wait *wait)
 {
-	if (rsip_session_registration(gw->session) != NULL) {
+	if (rsip_session_registration(gw->session) != NULL && !gw->resting) {
 		wait->done(wait, 0, "");
 		return;
 	}
 	wait->next = gw->waits;
 	gw->waits = wait;
-	gw_start(gw);
+	if (!gw->resting)
+		gw_start(gw);
 }
 
 static void on_deregistered(struct req *req, const struct rsip_event *ev)
@@ -649,8 +650,13 @@ static void on_deregistered(struct req *req, const struct rsip_event *ev)
 	struct gw *gw =
 		(struct gw *)(void *)((char *)req - offsetof(struct gw, rest_req));
 
-	(void)ev;
-	gw_free(gw);
+	(void)ev; /* without an answer it is over, too */
+	gw->resting = false;
+	/* A command came meanwhile and wants it back. */
+	if (gw->waits != NULL && !gw->host->downing)
+		gw_start(gw);
+	else
+		gw_free(gw);
 }
 
 void gw_deregister(struct gw *gw)

@@ -13,7 +13,7 @@
 
 #define PORTS_PER_BINDING 255  /* Number is one byte (RFC 3103 section 8.2) */
 #define PORTS_PER_BLOCK   128  /* the largest aligned block of that */
-#define DOWN_WAIT_MS      3000 /* for a gateway that does not answer */
+#define DOWN_WAIT_MS      2000 /* for a gateway that does not answer */
 
 /* One `rsip up` on its way. */
 struct up {
@@ -242,7 +242,7 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 
 	if (err == 0)
 		err = ask_gateway(h, &up->ask, &up->gw, why, sizeof(why));
-	if (err == 0 && (up->gw->upping || up->gw->resting)) {
+	if (err == 0 && (up->gw->upping || h->downing)) {
 		(void)snprintf(why, sizeof(why), "another command is at it; try again");
 		err = ERR_REFUSED;
 	}
