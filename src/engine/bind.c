@@ -179,8 +179,10 @@ static void give(struct engine *e, struct bind *b, uint64_t now_ms)
 	for (size_t i = 0; i < b->n_spi_ranges; i++)
 		rest_add(e, a, REST_SPI, bind_spis(b)[i], now_ms);
 	a->spis_held -= b->n_spis;
-	if (is_whole(b))
+	if (is_whole(b)) {
 		a->owner = NULL;
+		rest_add(e, a, REST_ADDRESS, (struct range){ 0, 0 }, now_ms);
+	}
 	a->n_binds--;
 	r->n_binds--;
 	r->n_ports -= b->n_ports;
@@ -260,7 +262,8 @@ uint16_t bind_on_extend(struct engine *e, struct request *q)
 	struct wire_msg m = { .type = MSG_EXTEND_RESPONSE,
 		.has = HAS_CLIENT_ID | HAS_BIND_ID | HAS_LEASE,
 		.client_id = q->reg->client_id };
-	uint64_t expires_ms = 0;
+	/* Whole seconds are told, and 0 is never granted. */
+	uint64_t expires_ms = q->now_ms + 1000;
 
 	if (b == NULL)
 		return RSIP_BAD_BIND_ID;
@@ -273,10 +276,7 @@ uint16_t bind_on_extend(struct engine *e, struct request *q)
 		emit_audit_bind(e, AUDIT_EXTEND, END_FREED, b, q->now_ms);
 	}
 	m.bind_id = b->id;
-	/* 0 is never granted; a lease that is due waits for its turn in engine_tick(). */
-	m.lease_s = 1;
-	if (b->timer.at_ms >= q->now_ms + 1000)
-		m.lease_s = (uint32_t)((b->timer.at_ms - q->now_ms) / 1000);
+	m.lease_s = (uint32_t)((b->timer.at_ms - q->now_ms) / 1000);
 	reply_send(e, q, &m);
 	return 0;
 }

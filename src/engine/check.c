@@ -119,6 +119,9 @@ static bool mark_rest(struct check *c, const struct pool_addr *a, const struct r
 {
 	if (r->kind == REST_SPI)
 		return check_spi(c, a, r->range);
+	if (r->kind == REST_ADDRESS)
+		return a->owner == NULL ||
+		       fault(c, "address %#x rests and is leased", a->address);
 	for (uint32_t p = r->range.lo; p <= r->range.hi; p++) {
 		if (ports_have(&c->held, p) || ports_have(&c->resting, p))
 			return fault(c, "port %u rests and is taken", p);

@@ -304,7 +304,7 @@ static bool may_complain(struct engine *e, struct reg *r, uint16_t error, uint64
 	static const uint16_t errors[MISUSE_ERRORS] = { RSIP_BAD_TUNNEL_TYPE,
 		RSIP_LOCAL_ADDR_UNALLOWED, RSIP_LOCAL_ADDRPORT_UNALLOWED,
 		RSIP_REMOTE_ADDR_UNALLOWED, RSIP_REMOTE_ADDRPORT_UNALLOWED,
-		RSIP_IPSEC_UNALLOWED };
+		RSIP_IPSEC_UNALLOWED, RSIP_INTERNAL_SERVER_ERROR };
 	size_t i = 0;
 
 	while (i < MISUSE_ERRORS && errors[i] != error)

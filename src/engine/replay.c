@@ -42,6 +42,14 @@ static bool is_fresh(const struct last *l, uint64_t now_ms)
 	return l->type != MSG_REGISTER_REQUEST || now_ms - l->at_ms <= DUPLICATE_MS;
 }
 
+static uint16_t error_of(const struct last *l)
+{
+	const uint8_t *b = answer_of(l);
+
+	/* Error is the first parameter of an ERROR_RESPONSE: header, type, length. */
+	return b[1] == MSG_ERROR_RESPONSE ? (uint16_t)(b[7] << 8 | b[8]) : 0;
+}
+
 bool replay_is_duplicate(struct engine *e, const struct reg *r, const struct peer *from,
 	const uint8_t *bytes, size_t len, uint64_t now_ms)
 {
@@ -59,7 +67,7 @@ bool replay_is_duplicate(struct engine *e, const struct reg *r, const struct pee
 	if (l == NULL)
 		return false;
 	e->counters.udp_duplicates++;
-	emit_reply(e, from, answer_of(l), l->answer_len, 0, false, false);
+	emit_reply(e, from, answer_of(l), l->answer_len, error_of(l), false, false);
 	return true;
 }
 
@@ -158,6 +166,8 @@ void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, si
 {
 	struct reg *r = q->reg;
 	bool same = (q->msg.has & HAS_COUNTER) && q->counter == r->counter;
+	bool counters = r->counters;
+	struct peer was = r->peer;
 
 	/* Another port takes the session only with a newer request. */
 	if (!same || q->from->transport == TRANSPORT_TCP)
@@ -166,6 +176,11 @@ void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, si
 		r->counters = true;
 		r->counter = q->counter;
 	}
+	/* Where and how the host is told of losses holds after a restart as well. */
+	if (r->counters != counters ||
+		(r->peer.transport == TRANSPORT_UDP &&
+			(r->peer.port != was.port || r->peer.local != was.local)))
+		emit_keep_reg(e, r, false);
 	if (q->from->transport == TRANSPORT_UDP)
 		(void)last_store(&r->last, q, answer, len);
 }

@@ -39,17 +39,16 @@ static void queue_del(struct pool_addr *a, struct rest *r)
 }
 
 /* The range is free again. */
-static void give_back(
-	struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r)
+static void give_back(struct engine *e, struct pool_addr *a, int kind, struct range r)
 {
 	if (kind == REST_PORT)
 		pool_free_ports(a, r);
-	else
+	else if (kind == REST_SPI)
 		spans_del(&a->spis, &e->spans, r.lo);
 }
 
-int rest_restore(struct engine *e, struct pool_addr *a, enum rest_kind kind,
-	struct range range, uint64_t until_ms)
+int rest_restore(struct engine *e, struct pool_addr *a, int kind, struct range range,
+	uint64_t until_ms)
 {
 	if (timers_reserve(&e->timers, 1) != 0)
 		return -ENOMEM;
@@ -65,15 +64,15 @@ int rest_restore(struct engine *e, struct pool_addr *a, enum rest_kind kind,
 	if (kind == REST_PORT) {
 		queue_add(a, r);
 		a->ports_resting += size_of(range);
-	} else {
+	} else if (kind == REST_SPI) {
 		a->spis_resting += size_of(range);
 	}
 	e->counters.holding[kind]++;
 	return 0;
 }
 
-void rest_add(struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r,
-	uint64_t now_ms)
+void rest_add(
+	struct engine *e, struct pool_addr *a, int kind, struct range r, uint64_t now_ms)
 {
 	uint64_t hold_ms = a->pool != NULL ? a->pool->conf->hold_down_s * 1000ULL : 0;
 
@@ -96,7 +95,7 @@ static void rest_del(struct engine *e, struct rest *r)
 	if (r->kind == REST_PORT) {
 		queue_del(a, r);
 		a->ports_resting -= size_of(r->range);
-	} else {
+	} else if (r->kind == REST_SPI) {
 		a->spis_resting -= size_of(r->range);
 	}
 	a->n_rests--;

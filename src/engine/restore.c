@@ -166,17 +166,29 @@ static int rest_spis(
 	return rc;
 }
 
+static int rest_address(struct engine *e, struct pool_addr *a, const struct resting *r)
+{
+	if (!a->dedicated)
+		return ERR_RANGE;
+	if (a->n_binds > 0 || a->n_rests > 0)
+		return ERR_EXISTS;
+	return rest_restore(e, a, REST_ADDRESS, r->range, r->until_ms);
+}
+
 int engine_restore_resting(struct engine *e, const struct resting *r, uint64_t now_ms)
 {
 	struct pool_addr *a = pool_find(e, r->address);
 	uint32_t max = r->kind == REST_PORT ? UINT16_MAX : UINT32_MAX;
 
-	/* Whole addresses do not rest, and what left its pool need not. */
-	if (r->until_ms <= now_ms || r->kind == REST_ADDRESS || a == NULL ||
-		a->pool == NULL || !are_ranges(&r->range, 1, 1, max))
+	/* What left its pool need not rest. */
+	if (r->until_ms <= now_ms || a == NULL || a->pool == NULL)
 		return ERR_RANGE;
 	if (a->owner != NULL)
 		return ERR_EXISTS;
+	if (r->kind == REST_ADDRESS)
+		return rest_address(e, a, r);
+	if (!are_ranges(&r->range, 1, 1, max))
+		return ERR_RANGE;
 	return r->kind == REST_PORT ? rest_ports(e, a, r, r->until_ms)
 				    : rest_spis(e, a, r, r->until_ms);
 }

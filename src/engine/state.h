@@ -16,7 +16,7 @@
 #define ADDRESSES_MAX     4          /* RSA-IP addresses of one host; then 308 */
 #define TOMBS_MAX         65536
 #define STRANGERS         16384 /* buckets of the rate of errors to unregistered sources */
-#define MISUSE_ERRORS     6
+#define MISUSE_ERRORS     7
 #define ANSWER_SHORT      69    /* bytes; most answers are shorter */
 #define DUPLICATE_MS      10000 /* how long REGISTER and DE-REGISTER may be repeated */
 
@@ -48,7 +48,7 @@ struct pool {
 struct rest {
 	struct timer timer;
 	struct pool_addr *addr;
-	enum rest_kind kind; /* REST_PORT, REST_SPI */
+	int kind; /* REST_ADDRESS, REST_PORT, REST_SPI */
 	struct range range;
 	struct rest *next, *prev; /* ports only */
 };
