@@ -1,0 +1,349 @@
+/*
+ * Driving the engine: calls in, effects out to the store and data plane that are made of
+ * them.  What the effects must look like is rig_watch.c, what must hold between calls
+ * rig_check.c.
+ */
+#include "rig.h"
+
+#include "rig_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void rig_fail(struct rig *r, const char *format, ...)
+{
+	va_list args;
+
+	if (r->fault[0] != '\0')
+		return;
+	va_start(args, format);
+	(void)vsnprintf(r->fault, sizeof(r->fault), format, args);
+	va_end(args);
+}
+
+/* --- effects --------------------------------------------------------------------------
+ */
+
+static void log_add(struct rig *r, const struct effect *e)
+{
+	struct rig_effect *to;
+
+	if (!r->words && e->kind != EFFECT_REPLY)
+		return;
+	if (r->n_log == r->log_room) {
+		r->log_room = r->log_room == 0 ? 64 : 2 * r->log_room;
+		r->log = realloc(r->log, r->log_room * sizeof(*r->log));
+		if (r->log == NULL)
+			abort();
+	}
+	to = &r->log[r->n_log++];
+	*to = (struct rig_effect){ .kind = e->kind };
+	if (e->kind == EFFECT_REPLY) {
+		to->to = e->reply.to;
+		to->async = e->reply.async;
+		to->close = e->reply.close;
+		to->error = e->reply.error;
+		to->len = e->reply.len;
+		to->bytes = malloc(e->reply.len + 1);
+		if (to->bytes == NULL)
+			abort();
+		memcpy(to->bytes, e->reply.bytes, e->reply.len);
+	}
+	if (r->words)
+		to->text = watch_text(e);
+}
+
+static void persist(struct rig *r, const struct effect *e)
+{
+	bool gone = e->persist.gone;
+
+	r->persists++;
+	switch (e->persist.kind) {
+	case PERSIST_REGISTRATION:
+		if (!gone) {
+			model_registration_put(&r->store, e->persist.reg);
+			break;
+		}
+		(void)rows_put(&r->gone, &e->persist.reg->client_id);
+		if (!model_registration_drop(&r->store, e->persist.reg->client_id))
+			rig_fail(r, "forgets registration %u, which the store has not",
+				e->persist.reg->client_id);
+		break;
+	case PERSIST_LEASE:
+		if (!gone) {
+			model_lease_put(&r->store, e->persist.lease);
+			break;
+		}
+		(void)rows_put(&r->gone, &e->persist.lease->bind_id);
+		if (!model_lease_drop(&r->store, e->persist.lease->bind_id))
+			rig_fail(r, "forgets lease %u, which the store has not",
+				e->persist.lease->bind_id);
+		break;
+	case PERSIST_RESTING:
+		if (!gone)
+			model_resting_put(&r->store, e->persist.resting);
+		else if (!model_resting_drop(&r->store, e->persist.resting))
+			rig_fail(r, "forgets a resting tuple that the store has not");
+		break;
+	}
+}
+
+static void sink(void *ctx, const struct effect *e)
+{
+	struct rig *r = ctx;
+
+	if (e->kind == EFFECT_PERSIST && r->crash_at != 0 &&
+		r->persists + 1 == r->crash_at)
+		r->crashed = true;
+	if (r->crashed)
+		return; /* nobody is there any more to do it */
+	switch (e->kind) {
+	case EFFECT_PERSIST:
+		persist(r, e);
+		break;
+	case EFFECT_INSTALL:
+		model_lease_put(&r->plane, e->lease);
+		break;
+	case EFFECT_REMOVE:
+		if (!model_lease_drop(&r->plane, e->lease->bind_id))
+			rig_fail(r, "removes lease %u, which the data plane has not",
+				e->lease->bind_id);
+		break;
+	case EFFECT_REPLY:
+		watch_reply(r, e);
+		break;
+	case EFFECT_AUDIT:
+		watch_audit(r, e);
+		break;
+	}
+	log_add(r, e);
+}
+
+/* --- life -----------------------------------------------------------------------------
+ */
+
+static int u32_cmp(const void *a, const void *b)
+{
+	uint32_t x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return (x > y) - (x < y);
+}
+
+static void engine_start(struct rig *r)
+{
+	r->seed = r->seed * 6364136223846793005u + 1;
+	r->engine = engine_new(&r->setup.conf, random_seeded(r->seed), sink, r);
+	if (r->engine == NULL)
+		rig_fail(r, "engine_new() gave NULL");
+}
+
+void rig_init(struct rig *r, const struct setup *setup, uint64_t seed)
+{
+	memset(r, 0, sizeof(*r));
+	r->setup = *setup;
+	setup_seal(&r->setup);
+	r->seed = seed;
+	/* Not 0, so that a time that was never set shows. */
+	r->now_ms = 1000000;
+	model_init(&r->store);
+	model_init(&r->plane);
+	model_init(&r->told);
+	r->clients = (struct rows){ .size = sizeof(struct rig_client), .cmp = u32_cmp };
+	r->binds = (struct rows){ .size = sizeof(struct rig_bind), .cmp = u32_cmp };
+	r->gone = (struct rows){ .size = sizeof(uint32_t), .cmp = u32_cmp };
+	watch_init(r);
+	engine_start(r);
+}
+
+void rig_clear(struct rig *r)
+{
+	for (size_t i = 0; i < r->n_log; i++) {
+		free(r->log[i].bytes);
+		free(r->log[i].text);
+	}
+	r->n_log = 0;
+}
+
+void rig_fini(struct rig *r)
+{
+	rig_clear(r);
+	free(r->log);
+	engine_free(r->engine);
+	model_fini(&r->store);
+	model_fini(&r->plane);
+	model_fini(&r->told);
+	free(r->clients.row);
+	free(r->binds.row);
+	free(r->gone.row);
+	watch_fini(r);
+}
+
+struct rig_effect *rig_reply(struct rig *r)
+{
+	for (size_t i = 0; i < r->n_log; i++)
+		if (r->log[i].kind == EFFECT_REPLY && !r->log[i].taken)
+			return &r->log[i];
+	return NULL;
+}
+
+/* --- calls ----------------------------------------------------------------------------
+ */
+
+void rig_message(struct rig *r, const struct peer *from, const uint8_t *bytes, size_t len)
+{
+	if (r->crashed)
+		return;
+	r->gone.n = 0;
+	r->from = from;
+	r->request = bytes;
+	r->request_len = len;
+	r->repeated = watch_repeated(r);
+	engine_message(r->engine, from, bytes, len, r->now_ms);
+	r->from = NULL;
+}
+
+static void tick(struct rig *r)
+{
+	uint64_t before = r->now_ms, due;
+
+	r->gone.n = 0;
+	engine_tick(r->engine, r->now_ms);
+	due = engine_deadline(r->engine);
+	if (!r->crashed && due <= before)
+		rig_fail(r, "engine_tick() left work that was due (%llu <= %llu)",
+			(unsigned long long)due, (unsigned long long)before);
+}
+
+void rig_until(struct rig *r, uint64_t ms)
+{
+	uint64_t due;
+
+	while (!r->crashed && r->fault[0] == '\0' &&
+		(due = engine_deadline(r->engine)) <= ms) {
+		if (due > r->now_ms)
+			r->now_ms = due;
+		tick(r);
+	}
+	if (!r->crashed && ms > r->now_ms)
+		r->now_ms = ms;
+}
+
+void rig_conn_closed(struct rig *r, uint64_t conn)
+{
+	if (!r->crashed)
+		engine_conn_closed(r->engine, conn);
+}
+
+void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id)
+{
+	if (!r->crashed)
+		engine_misuse(r->engine, host, error, bind_id, r->now_ms);
+}
+
+/* An operator's act holds whether or not the host can be told (A-R-14). */
+int rig_release(struct rig *r, uint32_t bind_id)
+{
+	int err;
+
+	if (r->crashed)
+		return 0;
+	r->gone.n = 0;
+	err = engine_release(r->engine, bind_id, r->now_ms);
+	if (err == 0 && !r->crashed)
+		watch_ended(r, bind_id);
+	return err;
+}
+
+int rig_deregister(struct rig *r, uint32_t client_id)
+{
+	int err;
+
+	if (r->crashed)
+		return 0;
+	r->gone.n = 0;
+	err = engine_deregister(r->engine, client_id, r->now_ms);
+	if (err == 0 && !r->crashed)
+		watch_client_ended(r, client_id);
+	return err;
+}
+
+int rig_reload(struct rig *r, const struct setup *setup)
+{
+	struct setup *next = malloc(sizeof(*next));
+	int err;
+
+	if (next == NULL)
+		abort();
+	*next = *setup;
+	setup_seal(next);
+	r->gone.n = 0;
+	err = r->crashed ? 0 : engine_reload(r->engine, &next->conf, r->now_ms);
+	if (err == 0) {
+		r->setup = *next;
+		setup_seal(&r->setup);
+		if (!r->crashed)
+			watch_reloaded(r);
+	}
+	free(next);
+	return err;
+}
+
+/* --- restart --------------------------------------------------------------------------
+ */
+
+/*
+ * As the daemon does it: registrations, then leases, then resting tuples; a record that
+ * the engine refuses as past or clashing is deleted.
+ */
+static void restore(struct rig *r, struct model *kept)
+{
+	for (size_t i = 0; i < kept->registrations.n; i++) {
+		struct registration reg = *model_registration_at(kept, i);
+
+		reg.peer.conn = 0;
+		reg.bindings = 0;
+		if (engine_restore_registration(r->engine, &reg, r->now_ms) == 0)
+			model_registration_put(&r->store, &reg);
+		else if (reg.expires_ms > r->now_ms)
+			rig_fail(r, "refuses its own registration %u", reg.client_id);
+	}
+	for (size_t i = 0; i < kept->leases.n; i++) {
+		const struct lease *l = model_lease_at(kept, i);
+
+		if (engine_restore_lease(r->engine, l, r->now_ms) == 0)
+			model_lease_put(&r->store, l);
+		else if (l->expires_ms > r->now_ms &&
+			 model_registration(&r->store, l->client_id) != NULL)
+			rig_fail(r, "refuses its own lease %u", l->bind_id);
+	}
+	for (size_t i = 0; i < kept->resting.n; i++) {
+		const struct resting *rest = model_resting_at(kept, i);
+
+		if (engine_restore_resting(r->engine, rest, r->now_ms) == 0)
+			model_resting_put(&r->store, rest);
+		else if (rest->until_ms > r->now_ms && r->crash_at == 0)
+			rig_fail(r, "refuses its own resting tuple");
+	}
+}
+
+void rig_restart(struct rig *r, bool with_store)
+{
+	struct model kept = r->store;
+
+	engine_free(r->engine);
+	if (!r->crashed)
+		r->gone.n = 0; /* else they say whose end was stored before the crash */
+	r->torn = r->torn || r->crashed;
+	r->crashed = false;
+	model_init(&r->store);
+	model_clear(&r->plane);
+	engine_start(r);
+	watch_restarted(r, with_store);
+	if (with_store && r->engine != NULL)
+		restore(r, &kept);
+	model_fini(&kept);
+}

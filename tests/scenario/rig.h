@@ -1,0 +1,93 @@
+#pragma once
+
+#include "engine/engine.h"
+#include "model.h"
+#include "setup.h"
+
+#define RIG_FAULT_MAX 400
+
+/*
+ * An engine on a bench: fake clock, seeded random numbers, a store and a data plane made
+ * of nothing but its effects, and a list of everything that hosts were told.  Every call
+ * below drives the engine and watches its effects; rig_check() then compares all of them
+ * with each other.  The first thing found wrong stays in `fault`.
+ */
+
+struct rig_effect {
+	enum effect_kind kind;
+	struct peer to; /* replies */
+	uint8_t *bytes;
+	size_t len;
+	bool async, close;
+	uint16_t error;
+	char *text; /* as words, where rig.words is set */
+	bool taken; /* free for the reader of the log */
+};
+
+struct rig_client { /* a Client ID that was handed out, and to whom */
+	uint32_t client_id, host;
+};
+struct rig_bind { /* likewise a Bind ID */
+	uint32_t bind_id, host;
+	bool ended; /* its end was acknowledged */
+};
+
+struct rig {
+	struct engine *engine;
+	struct setup setup;
+	uint64_t seed;
+	uint64_t now_ms;
+	bool words; /* spell effects as text */
+
+	struct rig_effect *log; /* since rig_clear() */
+	size_t n_log, log_room;
+
+	struct model store, plane;
+	struct model told; /* leases and registrations that hosts were told they hold */
+	struct rows clients, binds; /* by ID: every one ever handed out */
+	struct rows gone;           /* Bind and Client IDs deleted in this call */
+
+	unsigned long persists; /* so far */
+	unsigned long crash_at; /* the store stops before this one; 0: never */
+	bool crashed;
+	bool torn; /* the store has half of what one call wrote */
+
+	/* The request in work, and the last one of each source. */
+	const struct peer *from;
+	const uint8_t *request;
+	size_t request_len;
+	bool repeated;
+	struct rows last;
+	/* Addresses that the pools once had, in `seen` of rig_check(). */
+	char fault[RIG_FAULT_MAX];
+};
+
+void rig_init(struct rig *r, const struct setup *setup, uint64_t seed);
+void rig_fini(struct rig *r);
+
+void rig_message(
+	struct rig *r, const struct peer *from, const uint8_t *bytes, size_t len);
+/* Let time pass, with a tick at every deadline of the engine. */
+void rig_until(struct rig *r, uint64_t ms);
+void rig_conn_closed(struct rig *r, uint64_t conn);
+void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id);
+int rig_release(struct rig *r, uint32_t bind_id);
+int rig_deregister(struct rig *r, uint32_t client_id);
+int rig_reload(struct rig *r, const struct setup *setup);
+/* A new engine from what the store has, or from nothing. */
+void rig_restart(struct rig *r, bool with_store);
+
+/* Forget the log. */
+void rig_clear(struct rig *r);
+/* The next reply of the log that nobody took, NULL for none. */
+struct rig_effect *rig_reply(struct rig *r);
+
+/* Everything against everything; true when nothing is or was wrong. */
+bool rig_check(struct rig *r);
+void rig_fail(struct rig *r, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Ranges of a Ports or SPI parameter in joined form; false for one without numbers. */
+struct tlv;
+bool rig_ranges(const struct tlv *p, size_t number_size, size_t field_size,
+	struct range **ranges, size_t *n);
