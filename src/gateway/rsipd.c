@@ -84,6 +84,14 @@ static bool source_healthy(void *ctx, char *why, size_t why_size)
 	return false;
 }
 
+/* For the HTTP end, whose context is the source. */
+static bool http_healthy(void *source, char *why, size_t why_size)
+{
+	const struct control_source *s = source;
+
+	return s->healthy(s->ctx, why, why_size);
+}
+
 /* --- the loop's callbacks -------------------------------------------------------------
  */
 
@@ -369,7 +377,7 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 	const struct metrics_http_conf http = { .addr = d->conf->metrics_listen.addr,
 		.port = d->conf->metrics_listen.port,
 		.collect = gw_metrics_collect,
-		.healthy = source_healthy,
+		.healthy = http_healthy,
 		.ctx = &d->source };
 	int err = source_fill(d);
 
