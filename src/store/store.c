@@ -422,7 +422,8 @@ void store_abort(struct store *s)
 static int op_write(struct store *s, MDB_txn *txn, struct op *op)
 {
 	MDB_val k = { op->key.len, op->key.bytes };
-	MDB_val v = { op->len, s->bytes.at + op->at };
+	/* A batch of nothing but deletions has no bytes. */
+	MDB_val v = { op->len, s->bytes.at != NULL ? s->bytes.at + op->at : NULL };
 	int rc;
 
 	if (op->gone) {
