@@ -196,7 +196,8 @@ static void append_keys(const char *section, char *text, size_t size)
 	}
 }
 
-static void on_error(cfg_t *cfg, const char *format, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+on_error(cfg_t *cfg, const char *format, va_list args)
 {
 	char text[384];
 

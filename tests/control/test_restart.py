@@ -44,24 +44,6 @@ def test_hosts_notice_nothing(running, end):
     assert running.udp("127.0.0.2").register().error == 302
 
 
-# P-10.1-07: the Message Counter goes on, so that an old request is not executed again.
-def test_counter_survives(running):
-    host = running.udp("127.0.0.2")
-    host.register()
-    old = host.build(rsip.ASSIGN_RSAP, host.me(), rsip.address(), rsip.ports(4), rsip.address(),
-        rsip.ports(1))
-    host.send(old)
-    host.receive()
-    host.assign(4)
-    host.assign(4)
-    running.stop()
-    running.start()
-    host.drain()
-    host.send(old)
-    assert host.silent()
-    assert len(held(running)) == 3
-
-
 def test_asynchronous_message_after_a_restart(running):
     """The host's address and port are kept, and the address that it spoke to."""
     host = running.udp("127.0.0.2")
