@@ -79,7 +79,7 @@ struct registration {
 /* A released tuple set that rests before it may be leased again (RFC 3102 6.1). */
 struct resting {
 	uint32_t address;
-	enum { REST_ADDRESS, REST_PORT, REST_SPI } kind;
+	enum rest_kind { REST_ADDRESS, REST_PORT, REST_SPI } kind;
 	struct range range;
 	uint64_t until_ms;
 };

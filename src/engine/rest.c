@@ -39,7 +39,8 @@ static void queue_del(struct pool_addr *a, struct rest *r)
 }
 
 /* The range is free again. */
-static void give_back(struct engine *e, struct pool_addr *a, int kind, struct range r)
+static void give_back(
+	struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r)
 {
 	if (kind == REST_PORT)
 		pool_free_ports(a, r);
@@ -47,8 +48,8 @@ static void give_back(struct engine *e, struct pool_addr *a, int kind, struct ra
 		spans_del(&a->spis, &e->spans, r.lo);
 }
 
-int rest_restore(struct engine *e, struct pool_addr *a, int kind, struct range range,
-	uint64_t until_ms)
+int rest_restore(struct engine *e, struct pool_addr *a, enum rest_kind kind,
+	struct range range, uint64_t until_ms)
 {
 	if (timers_reserve(&e->timers, 1) != 0)
 		return -ENOMEM;
@@ -71,8 +72,8 @@ int rest_restore(struct engine *e, struct pool_addr *a, int kind, struct range r
 	return 0;
 }
 
-void rest_add(
-	struct engine *e, struct pool_addr *a, int kind, struct range r, uint64_t now_ms)
+void rest_add(struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r,
+	uint64_t now_ms)
 {
 	uint64_t hold_ms = a->pool != NULL ? a->pool->conf->hold_down_s * 1000ULL : 0;
 

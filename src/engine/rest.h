@@ -12,11 +12,11 @@
  * hold-down (or, rather than lose it for ever, when memory is short).  The caller has
  * taken it off the held counts.
  */
-void rest_add(
-	struct engine *e, struct pool_addr *a, int kind, struct range r, uint64_t now_ms);
+void rest_add(struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r,
+	uint64_t now_ms);
 /* Put one back from the store; the range must be free.  0 or -ENOMEM. */
-int rest_restore(struct engine *e, struct pool_addr *a, int kind, struct range r,
-	uint64_t until_ms);
+int rest_restore(struct engine *e, struct pool_addr *a, enum rest_kind kind,
+	struct range r, uint64_t until_ms);
 /* It has rested. `r` and perhaps its address are gone then. */
 void rest_end(struct engine *e, struct rest *r);
 

@@ -48,7 +48,7 @@ struct pool {
 struct rest {
 	struct timer timer;
 	struct pool_addr *addr;
-	int kind; /* REST_ADDRESS, REST_PORT, REST_SPI */
+	enum rest_kind kind;
 	struct range range;
 	struct rest *next, *prev; /* ports only */
 };
