@@ -91,7 +91,9 @@ class Road:
             charon.load(connections[name])
 
     def stop_charons(self):
-        # The peer last, or it refuses the hosts' farewell by ICMP.
+        # Farewells while both ends still listen: who has gone refuses them by ICMP.
+        for name in HOSTS:
+            self.charons[name].swanctl("--terminate", "--ike", "y")
         for name in sorted(self.charons):
             self.charons[name].stop()
 
