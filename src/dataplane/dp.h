@@ -47,7 +47,8 @@ struct dp_stats {
 	uint64_t dropped[DP_DIRECTIONS][DP_REASONS];
 	uint64_t cookies_halfopen, cookies_answered; /* gauges */
 	uint64_t reassembled, arp_answered, icmp_answered;
-	uint64_t lost; /* frames that came while the driver was behind, or unusable */
+	uint64_t lost;     /* frames that came while the driver was behind, or unusable */
+	uint64_t segments; /* packets cut from larger ones, for want of hardware */
 };
 
 /* What a driver tells the program; called from dp_service(). */

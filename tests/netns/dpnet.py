@@ -23,6 +23,7 @@ from scapy.packet import Raw
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("RSIP_BUILD", ROOT / "build"))
 HARNESS = BUILD / "tests" / "packet" / "dp_harness"
+TUNNEL = BUILD / "tests" / "packet" / "dp_tunnel"
 X1, X2, NA = "10.0.0.11", "10.0.0.12", "10.0.0.1"
 WAN, Y = "198.51.100.1", "198.51.100.2"
 NB, NB2, DEDICATED = "198.51.100.10", "198.51.100.11", "198.51.100.20"
@@ -42,6 +43,14 @@ def missing():
     if not HARNESS.exists():
         return f"needs {HARNESS}"
     return None
+
+
+def has_tun():
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def sh(*cmd):
@@ -168,12 +177,15 @@ class Driver:
 
 class Net:
     def __init__(self, tag, pools=f"{NB},{NB2},{DEDICATED}", ports="1024-65535",
-            driver="packet"):
+            driver="packet", plain=False):
         self.n, self.x, self.y = (f"dp{tag}{k}{os.getpid()}" for k in "nxy")
-        self.made = []
+        self.made, self.children = [], []
         try:
             self.build()
-            self.dp = Driver(self.n, driver, "lan0", "wan0", pools, ports)
+            self.driver = (self.n, driver, "lan0", "wan0", pools, ports)
+            self.dp = Driver(*self.driver)
+            if plain:  # no packet sockets of ours: only what the kernels send
+                return
             self.hosts = Port(self.x, "eth0", self.mac(self.n, "lan0"))
             self.peer = Port(self.y, "eth0", self.mac(self.n, "wan0"))
         except BaseException:
@@ -198,6 +210,34 @@ class Net:
         for host in (X1, X2):
             self.ip(self.x, "addr", "add", f"{host}/24", "dev", "eth0")
         self.ip(self.y, "addr", "add", f"{Y}/24", "dev", "eth0")
+
+    def tables(self):
+        """The names of the tables that silence the kernel of n."""
+        out = subprocess.run(["ip", "netns", "exec", self.n, "nft", "list", "tables"],
+            check=True, capture_output=True, text=True).stdout
+        return [line.split()[2] for line in out.splitlines() if line]
+
+    def tunnel(self, host=X1, address=NB):
+        """A host's end of the tunnel, for sockets bound to the leased address."""
+        child = subprocess.Popen(["ip", "netns", "exec", self.x, TUNNEL, "tun0", host, NA],
+            stdout=subprocess.PIPE)
+        self.children.append(child)
+        assert child.stdout.readline() == b"ready\n"
+        self.ip(self.x, "addr", "add", f"{address}/32", "dev", "tun0")
+        self.ip(self.x, "link", "set", "tun0", "mtu", "1480", "up")
+        self.ip(self.x, "route", "add", "198.51.100.0/24", "dev", "tun0", "src", address)
+
+    def socket(self, netns, kind=socket.SOCK_STREAM, bind=None, listen=False):
+        def make():
+            s = socket.socket(socket.AF_INET, kind)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.settimeout(20)
+            if bind:
+                s.bind(bind)
+            if listen:
+                s.listen()
+            return s
+        return in_netns(netns, make)
 
     @staticmethod
     def mac(netns, interface):
@@ -227,6 +267,10 @@ class Net:
         for name in ("hosts", "peer", "dp"):
             if hasattr(self, name):
                 getattr(self, name).close()
+        for child in self.children:
+            child.kill()
+            child.wait()
+            child.stdout.close()
         for name in self.made:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 

@@ -1,7 +1,13 @@
 """Driver `packet` between real links: what leaves, byte for byte, and what is counted."""
+import hashlib
+import os
+import socket
+import subprocess
+import threading
+
 import dpnet
 import pytest
-from dpnet import DEDICATED, NA, NB, NB2, WAN, X1, X2, Y, hop, inner_of, sent
+from dpnet import DEDICATED, NB, NB2, WAN, X1, X2, Y, hop, sent
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.ipsec import AH, ESP
 from scapy.layers.l2 import ARP, Ether
@@ -151,3 +157,216 @@ def test_whole_address(net):
     net.from_peer(packet)
     got = net.at_host(lambda p: p.proto == 132, host=X2)
     assert bytes(got) == hop(packet)
+
+
+# F-3.1-10: fragments last first, through the kernel's own ingress.
+def test_fragments(net):
+    packet = esp(SPI1 + 5, 1, body=bytes(range(256)) * 8)
+    for part in reversed(fragment(sent(packet), 800)):
+        net.from_peer(part)
+    parts = []
+    for f in net.hosts.frames():
+        if IP in f and f[IP].dst == X1 and f[IP].proto == 4:
+            parts.append(f[IP])
+            if not f[IP].flags.MF:
+                break
+    whole = b"".join(bytes(p.payload) for p in parts)
+    assert len({p.id for p in parts}) == 1 and [p.frag for p in parts] == [0, 185]
+    assert whole == hop(packet)
+
+
+# F-6.3-03: DF and too large for the tunnel; the gateway names the inner MTU.
+def test_path_mtu(net):
+    packet = esp(SPI1 + 5, 1, body=b"x" * 1472, flags="DF")
+    assert len(packet) == 1500
+    net.from_peer(packet)
+    got = net.at_peer(lambda p: ICMP in p and p[ICMP].type == 3)
+    assert (got.src, got[ICMP].code, got[ICMP].nexthopmtu) == (WAN, 4, 1480)
+    assert bytes(got[ICMP].payload)[:28] == bytes(sent(packet))[:28]
+
+
+# F-6.2-01: a host's ping, and a router's error about its ESP (S-5-12).
+def test_icmp(net):
+    query = IP(src=NB, dst=Y, id=1) / ICMP(type=8, id=77, seq=1) / Raw(b"abc")
+    net.from_host(query, host=X2)
+    reply = net.at_host(lambda p: ICMP in p and p[ICMP].type == 0, host=X2)
+    assert bytes(reply[ICMP].payload) == b"abc" and reply.src == Y
+    out = esp(0xAA55, 1, src=NB, dst=Y)
+    net.from_host(out, host=X2)
+    net.at_peer(lambda p: p.proto == 50)
+    error = IP(src="198.51.100.254", dst=NB, id=2) / ICMP(type=3, code=4,
+        nexthopmtu=1400) / Raw(bytes(sent(out))[:28])
+    net.from_peer(error)
+    # The peer's kernel may have said by itself that it has no ESP.
+    got = net.at_host(lambda p: ICMP in p and p[ICMP].code == 4, host=X2)
+    assert bytes(got) == hop(error)
+
+
+# The first packets to a peer whose link address is not known wait for it.
+def test_neighbour(net):
+    net.ip(net.y, "addr", "add", "198.51.100.33/24", "dev", "eth0")
+    packets = [esp(0x33, n, src=NB, dst="198.51.100.33") for n in range(3)]
+    for p in packets:
+        net.from_host(p)
+    for p in packets:
+        got = net.at_peer(lambda q, p=p: ESP in q and q[ESP].seq == p[ESP].seq)
+        assert bytes(got) == hop(p)
+
+
+# No route, and a neighbour that does not answer: dropped and counted.
+def test_no_route(net):
+    before = net.dp.stats().get("out.no_route", 0)
+    net.from_host(esp(0x34, 1, src=NB, dst="192.0.2.1"))
+    net.dp.until("out.no_route", before + 1)
+    net.from_host(esp(0x34, 1, src=NB, dst="198.51.100.99"))
+    net.dp.until("out.no_route", before + 2)
+    net.ip(net.n, "route", "add", "192.0.2.0/24", "via", Y)
+    net.from_host(esp(0x34, 2, src=NB, dst="192.0.2.1"))
+    net.at_peer(lambda p: p.dst == "192.0.2.1" and ESP in p and p[ESP].seq == 2)
+
+
+# A link that is deleted and made anew under its name is served again.
+def test_link_made_anew():
+    n = dpnet.Net("a")
+    try:
+        n.dp.lease(1, X1, spis="0x1000-0x1fff")
+        n.peer.close()
+        n.ip(n.n, "link", "del", "wan0")
+        n.ip(n.n, "link", "add", "wan0", "type", "veth", "peer", "name", "eth0", "netns", n.y)
+        n.ip(n.y, "link", "set", "eth0", "up")
+        n.ip(n.y, "addr", "add", f"{Y}/24", "dev", "eth0")
+        n.ip(n.n, "link", "set", "wan0", "up")
+        n.ip(n.n, "addr", "add", f"{WAN}/24", "dev", "wan0")
+        n.peer = dpnet.Port(n.y, "eth0", n.mac(n.n, "wan0"))
+        n.from_host(esp(0x35, 1, src=NB, dst=Y))
+        n.at_peer(lambda p: p.proto == 50)
+        n.from_peer(esp(0x1001, 1))
+        n.at_host(lambda p: ESP in p)
+        n.from_peer(IP(src=Y, dst=NB) / TCP(sport=1, dport=22, flags="S"))
+        n.from_peer(IP(src=Y, dst=NB) / ICMP(type=8, id=3))
+        assert ICMP in n.at_peer(lambda p: p.src in (NB, WAN))
+    finally:
+        n.close()
+
+
+# F-2-16: the pool is the gateway's own address; its other ports keep their sockets, and the
+# kernel answers nothing on those that are leased.
+def test_own_address():
+    n = dpnet.Net("o", pools=WAN, ports="20000-29999")
+    try:
+        n.dp.lease(1, X1, address=WAN, ports="20480", spis="0x1000-0x1fff")
+        server = n.socket(n.n, bind=(WAN, 22), listen=True)
+        client = n.socket(n.y)
+        client.connect((WAN, 22))
+        server.close()
+        client.close()
+        n.peer.drain()
+        n.from_peer(IP(src=Y, dst=WAN) / TCP(sport=1, dport=20000, flags="S"))
+        n.from_peer(esp(0x77, 1, dst=WAN))
+        n.dp.until("in.no_spi", 1)
+        n.from_peer(IP(src=Y, dst=WAN) / TCP(sport=1, dport=19999, flags="S"))
+        first = n.at_peer(lambda p: p.src == WAN and (TCP in p or ICMP in p))
+        assert first[TCP].sport == 19999 and "R" in first[TCP].flags
+        packet = esp(0x1001, 1, dst=WAN)
+        n.from_peer(packet)
+        assert bytes(n.at_host(lambda p: ESP in p)) == hop(packet)
+    finally:
+        n.close()
+
+
+# An address that becomes the gateway's own while the driver runs.
+def test_address_added():
+    n = dpnet.Net("g", ports="20000-29999")
+    try:
+        n.ip(n.n, "addr", "add", f"{NB}/32", "dev", "wan0")
+        server = n.socket(n.n, bind=(NB, 22), listen=True)
+        client = n.socket(n.y)
+        client.connect((NB, 22))
+        server.close()
+        client.close()
+    finally:
+        n.close()
+
+
+# The rules go with the driver; those of one that was killed are replaced by the next.
+def test_rules_of_a_predecessor():
+    n = dpnet.Net("k")
+    try:
+        mine = n.tables()
+        assert mine == ["rsip_lan0_wan0"]
+        n.dp.child.kill()
+        n.dp.child.wait()
+        assert n.tables() == mine
+        n.dp.close()
+        n.dp = dpnet.Driver(*n.driver)
+        assert n.tables() == mine
+        n.dp.lease(1, X1, spis="0x1000")
+        n.from_peer(esp(0x1000, 1))
+        n.at_host(lambda p: ESP in p)
+        n.dp.close()
+        assert n.tables() == []
+    finally:
+        n.close()
+
+
+def pump(source, sink, size):
+    """Send size bytes one way and close; what arrived must be the same."""
+    text = hashlib.sha256()
+    block = os.urandom(1 << 16) * 4
+
+    def send():
+        for at in range(0, size, len(block)):
+            source.sendall(block[:size - at])
+        source.shutdown(socket.SHUT_WR)
+    sender = threading.Thread(target=send)
+    sender.start()
+    count = 0
+    while data := sink.recv(1 << 18):
+        count += len(data)
+        text.update(data)
+    sender.join()
+    whole = (block * (size // len(block) + 1))[:size]
+    assert count == size and text.digest() == hashlib.sha256(whole).digest()
+
+
+# Unfinished checksums and 64 kB segments of a veth with its offloads on, both ways.
+@pytest.mark.skipif(not dpnet.has_tun(), reason="needs /dev/net/tun")
+def test_tcp_bulk():
+    n = dpnet.Net("t", plain=True)
+    try:
+        n.dp.lease(1, X1, ports="20480-20495")
+        n.tunnel()
+        server = n.socket(n.y, bind=(Y, 5001), listen=True)
+        client = n.socket(n.x, bind=(NB, 20480))
+        client.connect((Y, 5001))
+        far, where = server.accept()
+        assert where == (NB, 20480)
+        pump(client, far, 16 << 20)
+        server.close()
+        # And a connection that the peer opens.
+        listener = n.socket(n.x, bind=(NB, 20481), listen=True)
+        caller = n.socket(n.y)
+        caller.connect((NB, 20481))
+        near, _ = listener.accept()
+        near.settimeout(20)
+        pump(caller, near, 16 << 20)
+        # Large segments came, else this would have tested nothing.
+        s = n.dp.stats()
+        assert s["segments"] > 100, s
+        for s in (client, far, listener, caller, near):
+            s.close()
+    finally:
+        n.close()
+
+
+# Nothing here needs root: the same tests in a user namespace of somebody else.
+@pytest.mark.skipif(os.environ.get("DP_ALONE") is not None, reason="runs alone already")
+def test_unprivileged():
+    here = os.path.dirname(os.path.abspath(__file__))
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+    if subprocess.run([*user, f"{here}/alone", "true"], check=False).returncode:
+        pytest.skip("no unprivileged user namespaces here")
+    run = subprocess.run([*user, f"{here}/alone", "/usr/bin/python3", "-m", "pytest", "-q",
+        "-p", "no:cacheprovider", __file__], env=dict(os.environ, DP_ALONE="1"), text=True,
+        capture_output=True, check=False)
+    assert run.returncode == 0, run.stdout[-4000:]

@@ -144,11 +144,11 @@ static void do_stats(const struct dp_driver *d, struct dp *dp)
 					(unsigned long long)s.dropped[i][r]);
 	}
 	(void)printf(" halfopen=%llu answered=%llu reassembled=%llu arp=%llu icmp=%llu "
-		     "lost=%llu\n",
+		     "lost=%llu segments=%llu\n",
 		(unsigned long long)s.cookies_halfopen,
 		(unsigned long long)s.cookies_answered, (unsigned long long)s.reassembled,
 		(unsigned long long)s.arp_answered, (unsigned long long)s.icmp_answered,
-		(unsigned long long)s.lost);
+		(unsigned long long)s.lost, (unsigned long long)s.segments);
 }
 
 /* False: time to end. */

@@ -6,6 +6,7 @@
 #include "dataplane/core/be.h"
 #include "dataplane/drivers.h"
 #include "dataplane/forward.h"
+#include "dataplane/packet/filter.h"
 #include "dataplane/packet/hops.h"
 #include "dataplane/packet/silence.h"
 #include "dataplane/segment.h"
@@ -126,6 +127,9 @@ static void finish(
 {
 	if (segment_each(f->l3, f->len, &f->offload, dp->segment, fn, dp))
 		dp->link[link].lost++;
+	else if (f->offload.gso_type && f->offload.gso_size)
+		dp->forward.stats.segments +=
+			(f->len + f->offload.gso_size - 1U) / f->offload.gso_size;
 }
 
 static void on_private(void *ctx, struct link_frame *f)
@@ -145,31 +149,40 @@ static void on_public(void *ctx, struct link_frame *f)
 /* --- what the kernel tells --- */
 
 /* The gateway's own addresses decide what is taken from the kernel. */
-static int take_addresses(struct dp *dp, char *why, size_t size)
+static int take_addresses(struct dp *dp, bool anew, char *why, size_t size)
 {
 	int err = forward_set_local(&dp->forward, dp->hops.local, dp->hops.n_local);
 
 	dp->hops.local_changed = false;
 	for (int i = 0; i < LINKS; i++)
 		dp->forward.address[i] = dp->hops.primary[i];
-	return err ? err : silence_set(&dp->silence, &dp->forward, why, size);
+	return err ? err : silence_set(&dp->silence, &dp->forward, anew, why, size);
 }
 
-static void take_links(struct dp *dp)
+/* True when an interface was made anew and is served again. */
+static bool take_links(struct dp *dp)
 {
+	bool anew = false;
+
 	dp->hops.links_changed = false;
-	for (int i = 0; i < LINKS; i++)
-		dp->forward.mtu[i] = dp->hops.link[i].mtu;
+	for (int i = 0; i < LINKS; i++) {
+		const struct hop_link *l = &dp->hops.link[i];
+
+		dp->forward.mtu[i] = l->mtu;
+		if (dp->link[i].rx >= 0 && dp->link[i].index != l->index)
+			anew = link_rebind(&dp->link[i], l->index) == 0 || anew;
+	}
+	return anew;
 }
 
 static void packet_service(struct dp *dp, uint64_t now_ms)
 {
 	dp->now_ms = now_ms;
 	hops_follow(&dp->hops, now_ms);
-	if (dp->hops.links_changed)
-		take_links(dp);
-	if (dp->hops.local_changed)
-		(void)take_addresses(dp, NULL, 0); /* the rules that stand are safe too */
+	bool anew = dp->hops.links_changed && take_links(dp);
+	if (dp->hops.local_changed || anew)
+		(void)take_addresses(
+			dp, anew, NULL, 0); /* tried again at the next change */
 	(void)link_receive(&dp->link[LINK_PRIVATE], BUDGET, on_private, dp);
 	(void)link_receive(&dp->link[LINK_PUBLIC], BUDGET, on_public, dp);
 	forward_sweep(&dp->forward, now_ms);
@@ -181,27 +194,30 @@ static void packet_service(struct dp *dp, uint64_t now_ms)
 
 /* --- open and close --- */
 
-static int open_links(struct dp *dp, const char **what)
+static int open_link(struct dp *dp, enum forward_link i, const char **what)
 {
-	int err = 0;
+	const struct hop_link *l = &dp->hops.link[i];
+	struct filter filter;
+	int err = filter_init(&filter, i, &dp->forward);
 
-	for (int i = 0; i < LINKS && !err; i++)
-		err = link_open(&dp->link[i], dp->hops.link[i].index,
-			dp->hops.link[i].mtu, NULL, what);
+	if (err)
+		return err;
+	err = link_open(&dp->link[i], l->index, l->mtu, &filter.program, what);
+	filter_fini(&filter);
 	return err;
 }
 
-static int open_all(struct dp *dp, const unsigned int index[LINKS], uint64_t secret,
-	const char **what)
+static int open_all(struct dp *dp, uint64_t secret, const char **what)
 {
 	dp->hops.ready = on_ready;
 	dp->hops.lost = on_lost;
 	dp->hops.ctx = dp;
-	int err = hops_open(&dp->hops, index, secret, what);
+	int err = hops_open(&dp->hops, secret, what);
 	if (err)
 		return err;
-	take_links(dp);
-	return open_links(dp, what);
+	(void)take_links(dp);
+	err = open_link(dp, LINK_PRIVATE, what);
+	return err ? err : open_link(dp, LINK_PUBLIC, what);
 }
 
 static void packet_close(struct dp *dp)
@@ -217,14 +233,16 @@ static void packet_close(struct dp *dp)
 	free(dp);
 }
 
-static int find_interfaces(struct dp *dp, const struct dp_conf *conf,
-	unsigned int index[LINKS], char *why, size_t size)
+static int find_interfaces(
+	struct dp *dp, const struct dp_conf *conf, char *why, size_t size)
 {
 	const char *name[LINKS] = { conf->private_interface, conf->public_interface };
 
 	for (int i = 0; i < LINKS; i++) {
-		index[i] = name[i] ? if_nametoindex(name[i]) : 0;
-		if (index[i] == 0) {
+		struct hop_link *l = &dp->hops.link[i];
+
+		l->index = name[i] ? if_nametoindex(name[i]) : 0;
+		if (l->index == 0) {
 			(void)snprintf(why, size,
 				"no interface \"%s\"; set dataplane %s-interface to one "
 				"that"
@@ -233,8 +251,9 @@ static int find_interfaces(struct dp *dp, const struct dp_conf *conf,
 			return ERR_NOTFOUND;
 		}
 		(void)snprintf(dp->interface[i], IF_NAMESIZE, "%s", name[i]);
+		l->name = dp->interface[i];
 	}
-	if (index[LINK_PRIVATE] == index[LINK_PUBLIC]) {
+	if (dp->hops.link[LINK_PRIVATE].index == dp->hops.link[LINK_PUBLIC].index) {
 		(void)snprintf(why, size,
 			"private-interface and public-interface are both \"%s\"; driver "
 			"packet"
@@ -252,20 +271,19 @@ static int packet_open(const struct dp_conf *conf, const struct dp_events *event
 	const struct forward_out to = { dp, on_send };
 	struct random random = random_system();
 	uint64_t secret = (uint64_t)random.next(&random) << 32 | random.next(&random);
-	unsigned int index[LINKS];
 	const char *what = "memory for the tables";
 
 	if (!dp)
 		return -ENOMEM;
 	for (int i = 0; i < LINKS; i++)
 		dp->link[i].rx = dp->link[i].tx = -1;
-	int err = find_interfaces(dp, conf, index, why, why_size);
+	int err = find_interfaces(dp, conf, why, why_size);
 	if (err) {
 		free(dp);
 		return err;
 	}
 	err = forward_init(&dp->forward, conf, events, &to, secret);
-	err = err ? err : open_all(dp, index, secret, &what);
+	err = err ? err : open_all(dp, secret, &what);
 	if (err) {
 		(void)snprintf(why, why_size, "driver packet: %s: %s%s", what,
 			err_text(err),
@@ -275,7 +293,7 @@ static int packet_open(const struct dp_conf *conf, const struct dp_events *event
 	}
 	silence_init(
 		&dp->silence, dp->interface[LINK_PRIVATE], dp->interface[LINK_PUBLIC]);
-	err = take_addresses(dp, why, why_size);
+	err = take_addresses(dp, true, why, why_size);
 	if (err) {
 		packet_close(dp);
 		return err;

@@ -340,15 +340,47 @@ void hops_sweep(struct hops *h, uint64_t now_ms)
 
 /* --- links and addresses --- */
 
+static void release_neighbour(void *entry)
+{
+	struct neighbour *n = entry;
+
+	for (struct held *p = n->first, *after; p; p = after) {
+		after = p->after;
+		free(p);
+	}
+	free(n);
+}
+
+/* An interface of a link's name: the link itself, or one made anew in its place. */
+static bool adopt(struct hops *h, unsigned int index, const char *name)
+{
+	enum forward_link link;
+
+	if (link_of(h, index, &link))
+		return true;
+	for (int i = 0; name && i < LINKS; i++) {
+		if (strcmp(h->link[i].name, name) != 0)
+			continue;
+		h->link[i].index = index;
+		htab_clear(&h->neighbours, release_neighbour);
+		h->held = 0;
+		return true;
+	}
+	return false;
+}
+
 static void on_link(struct hops *h, const struct nlmsghdr *m)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(m);
 	struct attrs t = { { 0 } };
 	enum forward_link link;
 
-	if (!link_of(h, (unsigned int)ifi->ifi_index, &link))
-		return;
 	(void)mnl_attr_parse(m, sizeof *ifi, on_attr, &t);
+	const char *name = t.of[IFLA_IFNAME] ? mnl_attr_get_str(t.of[IFLA_IFNAME]) : NULL;
+	if (!adopt(h, (unsigned int)ifi->ifi_index,
+		    m->nlmsg_type == RTM_NEWLINK ? name : NULL) ||
+		!link_of(h, (unsigned int)ifi->ifi_index, &link))
+		return;
 	struct hop_link *l = &h->link[link];
 	l->up = m->nlmsg_type == RTM_NEWLINK && (ifi->ifi_flags & IFF_UP);
 	l->noarp = (ifi->ifi_flags & IFF_NOARP) != 0;
@@ -377,17 +409,8 @@ static void local_add(struct hops *h, uint32_t addr)
 	h->local[h->n_local++] = addr;
 }
 
-static void local_del(struct hops *h, uint32_t addr)
-{
-	for (size_t i = 0; i < h->n_local; i++) {
-		if (h->local[i] == addr) {
-			h->local[i] = h->local[--h->n_local];
-			return;
-		}
-	}
-}
-
-static void on_address(struct hops *h, const struct nlmsghdr *m, bool dump)
+/* From a list of all addresses. */
+static void on_address(struct hops *h, const struct nlmsghdr *m)
 {
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(m);
 	struct attrs t = { { 0 } };
@@ -399,20 +422,9 @@ static void on_address(struct hops *h, const struct nlmsghdr *m, bool dump)
 	const struct nlattr *a = t.of[IFA_LOCAL] ? t.of[IFA_LOCAL] : t.of[IFA_ADDRESS];
 	if (!a || mnl_attr_get_payload_len(a) != 4)
 		return;
-	uint32_t addr = attr_addr(a);
-	/* A change of an address' lifetime is reported as if it were new. */
-	if (!dump)
-		local_del(h, addr);
-	if (m->nlmsg_type == RTM_NEWADDR)
-		local_add(h, addr);
-	if (link_of(h, ifa->ifa_index, &link)) {
-		if (m->nlmsg_type == RTM_DELADDR && h->primary[link] == addr)
-			h->primary[link] = 0;
-		else if (m->nlmsg_type == RTM_NEWADDR && h->primary[link] == 0)
-			h->primary[link] = addr;
-	}
-	h->local_changed = true;
-	h->generation++;
+	local_add(h, attr_addr(a));
+	if (link_of(h, ifa->ifa_index, &link) && h->primary[link] == 0)
+		h->primary[link] = attr_addr(a);
 }
 
 /* --- following --- */
@@ -436,7 +448,7 @@ static int on_event(const struct nlmsghdr *m, void *data)
 		break;
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
-		on_address(h, m, false);
+		h->addresses_stale = true;
 		break;
 	default:
 		break;
@@ -447,7 +459,7 @@ static int on_event(const struct nlmsghdr *m, void *data)
 static int on_dump(const struct nlmsghdr *m, void *data)
 {
 	if (m->nlmsg_type == RTM_NEWADDR) {
-		on_address(data, m, true);
+		on_address(data, m);
 		return MNL_CB_OK;
 	}
 	return on_event(m, data);
@@ -465,15 +477,22 @@ static int dump(struct hops *h, uint16_t type, uint8_t family, size_t body_size)
 	return ask(h, m, on_dump, h);
 }
 
-static int dump_all(struct hops *h)
+static int dump_addresses(struct hops *h)
 {
+	h->addresses_stale = false;
 	h->n_local = 0;
 	memset(h->primary, 0, sizeof h->primary);
-	int err = dump(h, RTM_GETLINK, AF_UNSPEC, sizeof(struct ifinfomsg));
-	err = err ? err : dump(h, RTM_GETADDR, AF_INET, sizeof(struct ifaddrmsg));
-	err = err ? err : dump(h, RTM_GETNEIGH, AF_INET, sizeof(struct ndmsg));
+	h->local_changed = true;
 	h->generation++;
-	return err;
+	return dump(h, RTM_GETADDR, AF_INET, sizeof(struct ifaddrmsg));
+}
+
+static int dump_all(struct hops *h)
+{
+	int err = dump(h, RTM_GETLINK, AF_UNSPEC, sizeof(struct ifinfomsg));
+
+	err = err ? err : dump_addresses(h);
+	return err ? err : dump(h, RTM_GETNEIGH, AF_INET, sizeof(struct ndmsg));
 }
 
 void hops_follow(struct hops *h, uint64_t now_ms)
@@ -487,10 +506,12 @@ void hops_follow(struct hops *h, uint64_t now_ms)
 		if (n < 0 && errno == ENOBUFS) /* events were lost: ask for everything */
 			(void)dump_all(h);
 		else if (n <= 0)
-			return;
+			break;
 		else
 			(void)mnl_cb_run(buf, (size_t)n, 0, 0, on_event, h);
 	}
+	if (h->addresses_stale)
+		(void)dump_addresses(h);
 }
 
 static struct mnl_socket *netlink(unsigned int groups)
@@ -504,13 +525,10 @@ static struct mnl_socket *netlink(unsigned int groups)
 	return s;
 }
 
-int hops_open(struct hops *h, const unsigned int index[LINKS], uint64_t secret,
-	const char **what)
+int hops_open(struct hops *h, uint64_t secret, const char **what)
 {
 	const struct timeval patience = { .tv_sec = 2 };
 
-	h->link[LINK_PRIVATE].index = index[LINK_PRIVATE];
-	h->link[LINK_PUBLIC].index = index[LINK_PUBLIC];
 	*what = "netlink socket";
 	int err = htab_init(&h->routes, KEY_SIZE, secret);
 	err = err ? err : htab_init(&h->neighbours, KEY_SIZE, secret);
@@ -525,17 +543,6 @@ int hops_open(struct hops *h, const unsigned int index[LINKS], uint64_t secret,
 		sizeof patience);
 	*what = "list of links, addresses and neighbours";
 	return dump_all(h);
-}
-
-static void release_neighbour(void *entry)
-{
-	struct neighbour *n = entry;
-
-	for (struct held *p = n->first, *after; p; p = after) {
-		after = p->after;
-		free(p);
-	}
-	free(n);
 }
 
 void hops_close(struct hops *h)

@@ -18,6 +18,7 @@ enum hop_result {
 };
 
 struct hop_link {
+	const char *name; /* borrowed from the caller */
 	unsigned int index;
 	uint32_t mtu;
 	struct link_mac mac;
@@ -41,12 +42,15 @@ struct hops {
 	void (*lost)(void *ctx, enum forward_link link);
 	void *ctx;
 	uint64_t now_ms;
+	bool addresses_stale;
 	bool local_changed, links_changed; /* set by hops_follow(), reset by the reader */
 };
 
-/* ready, lost and ctx must be set; fills the rest.  On failure *what says what failed. */
-int hops_open(struct hops *h, const unsigned int index[LINKS], uint64_t secret,
-	const char **what);
+/*
+ * ready, lost, ctx and each link's name must be set; fills the rest.  On failure *what
+ * says what failed.  A link that is deleted and made anew under its name is followed.
+ */
+int hops_open(struct hops *h, uint64_t secret, const char **what);
 void hops_close(struct hops *h);
 int hops_fd(const struct hops *h);
 

@@ -69,11 +69,18 @@ static int map_ring(struct link *l, uint32_t mtu)
 	return 0;
 }
 
-static int open_rx(struct link *l, uint32_t mtu, const struct sock_fprog *filter)
+int link_rebind(struct link *l, unsigned int index)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_ALL),
-		.sll_ifindex = (int)l->index };
+		.sll_ifindex = (int)index };
+
+	l->index = index;
+	return bind(l->rx, (struct sockaddr *)&to, sizeof to) ? -errno : 0;
+}
+
+static int open_rx(struct link *l, uint32_t mtu, const struct sock_fprog *filter)
+{
 	int big = SOCK_BUF;
 
 	/* Protocol 0: nothing arrives before the ring, the filter and the interface
@@ -88,9 +95,7 @@ static int open_rx(struct link *l, uint32_t mtu, const struct sock_fprog *filter
 	err = err ? err : set_option(l->rx, PACKET_IGNORE_OUTGOING, 1);
 	err = err ? err : map_ring(l, mtu);
 	err = err ? err : attach(l, filter);
-	if (!err && bind(l->rx, (struct sockaddr *)&to, sizeof to))
-		err = -errno;
-	return err;
+	return err ? err : link_rebind(l, l->index);
 }
 
 static int open_tx(struct link *l)

@@ -53,6 +53,8 @@ struct sock_fprog;
 int link_open(struct link *l, unsigned int index, uint32_t mtu,
 	const struct sock_fprog *filter, const char **what);
 void link_close(struct link *l);
+/* Go on with another interface (the old one was deleted and made anew): 0 or -errno. */
+int link_rebind(struct link *l, unsigned int index);
 
 /*
  * Call fn for what has come, at most `most` frames.  Returns how many.

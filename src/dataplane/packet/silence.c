@@ -21,6 +21,7 @@ extern char **environ;
 void silence_init(
 	struct silence *s, const char *private_interface, const char *public_interface)
 {
+	s->rules = NULL;
 	s->private_interface = private_interface;
 	s->public_interface = public_interface;
 	(void)snprintf(s->table, sizeof s->table, "rsip_%s_%s", private_interface,
@@ -176,14 +177,8 @@ static void print_fresh(FILE *out, const struct silence *s)
 		out, "table netdev %s\ndelete table netdev %s\n", s->table, s->table);
 }
 
-int silence_set(const struct silence *s, const struct forward *f, char *why, size_t size)
+static void print_all(FILE *out, const struct silence *s, const struct forward *f)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-
-	if (!out)
-		return -ENOMEM;
 	print_fresh(out, s);
 	(void)fprintf(out, "table netdev %s {\n", s->table);
 	print_chain(out, "private", s->private_interface);
@@ -192,12 +187,35 @@ int silence_set(const struct silence *s, const struct forward *f, char *why, siz
 	print_chain(out, "public", s->public_interface);
 	print_public(out, f);
 	(void)fputs(" }\n}\n", out);
-	int err = fclose(out) ? -ENOMEM : apply(text, len, why, size);
-	free(text);
+}
+
+int silence_set(
+	struct silence *s, const struct forward *f, bool anew, char *why, size_t size)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return -ENOMEM;
+	print_all(out, s, f);
+	if (fclose(out)) {
+		free(text);
+		return -ENOMEM;
+	}
+	if (!anew && s->rules && strcmp(s->rules, text) == 0) {
+		free(text);
+		return 0;
+	}
+	int err = apply(text, len, why, size);
+	free(s->rules);
+	s->rules = err ? NULL : text;
+	if (err)
+		free(text);
 	return err;
 }
 
-void silence_end(const struct silence *s)
+void silence_end(struct silence *s)
 {
 	char text[256];
 	int len = snprintf(text, sizeof text, "table netdev %s\ndelete table netdev %s\n",
@@ -205,4 +223,6 @@ void silence_end(const struct silence *s)
 
 	/* Left behind, it is replaced by the next start; there is nobody to tell. */
 	(void)apply(text, (size_t)len, NULL, 0);
+	free(s->rules);
+	s->rules = NULL;
 }

@@ -12,15 +12,18 @@
 struct silence {
 	char table[64];
 	const char *private_interface, *public_interface; /* borrowed */
+	char *rules; /* as they stand; NULL before the first */
 };
 
 /* Names the table. */
 void silence_init(
 	struct silence *s, const char *private_interface, const char *public_interface);
 /*
- * Put or replace the rules for what f takes now.  On failure a negative code and one
- * sentence in why.  Runs nft and waits for it.
+ * Put or replace the rules for what f takes now, unless they stand already; `anew` when
+ * an interface was made anew and took its rules with it.  On failure a negative code and
+ * one sentence in why.  Runs nft and waits for it.
  */
-int silence_set(const struct silence *s, const struct forward *f, char *why, size_t size);
+int silence_set(
+	struct silence *s, const struct forward *f, bool anew, char *why, size_t size);
 /* Take the rules away. */
-void silence_end(const struct silence *s);
+void silence_end(struct silence *s);
