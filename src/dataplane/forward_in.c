@@ -47,10 +47,21 @@ static bool has_ike_with(struct pass *s, const struct tlease *holder)
 	return false;
 }
 
+/* The holder of the SPI that a cookie begins with, if it has IKE with the sender. */
+static struct tlease *by_prefix(
+	struct pass *s, const struct taddr *a, const uint32_t cookie[2])
+{
+	struct tlease *l = a ? tables_by_spi(&s->f->tables, a, cookie[0]) : NULL;
+
+	return l && has_ike_with(s, l) ? l : NULL;
+}
+
 /*
  * By initiator cookie.  An IKE SA that the peer rekeyed has the peer's cookie there; then
- * the responder's shows the host: a cookie it used, or one that begins with an SPI it
- * holds, as hosts are told to choose them.
+ * the responder's shows the host.  Each is a cookie that the host used, or one that
+ * begins with an SPI it holds, as hosts are told to choose them: after a rekeying by the
+ * host its new cookie was so far seen in ciphertext only, and the peer may speak first.
+ * Without a responder cookie it would be a new session, which nobody starts from outside.
  */
 static struct tlease *in_cookies(
 	struct pass *s, const struct taddr *a, const struct flow_ike *ike)
@@ -66,8 +77,10 @@ static struct tlease *in_cookies(
 		learned_settle(&s->f->tables.learned[LEARNED_IKE], e);
 		return e->owner;
 	}
-	l = a ? tables_by_spi(&s->f->tables, a, ike->responder[0]) : NULL;
-	return l && has_ike_with(s, l) ? l : NULL;
+	if (!(ike->responder[0] | ike->responder[1]))
+		return NULL;
+	l = by_prefix(s, a, ike->initiator);
+	return l ? l : by_prefix(s, a, ike->responder);
 }
 
 static enum dp_reason in_ike(struct pass *s, const struct taddr *a, struct tlease **lease)

@@ -572,6 +572,19 @@ def ike_rows():
         public(ike(c, src=Y, dst=NB))
         at_private(outer(hop(ike(c, src=Y, dst=NB)), i))
 
+    case("rekeyed-by-host-peer-first", """S-E-04: the peer speaks first under an IKE SA that the host rekeyed; the new cookie
+begins with an SPI of the host and was never seen in the clear.""")
+    two_hosts()
+    claim(one, X1)
+    p = ike((SPI1 + 3) << 32 | 0xABCD, src=Y, dst=NB, responder=new)
+    public(p)
+    at_private(outer(hop(p), 1))
+    say("# not a new session, not from another peer, not for a host without IKE")
+    public(ike((SPI1 + 3) << 32 | 0xABCD, src=Y, dst=NB, responder=0))
+    public(ike((SPI1 + 3) << 32 | 0xABCD, src=Z, dst=NB, responder=new))
+    public(ike(SPI2 << 32, src=Y, dst=NB, responder=new))
+    say("count in.no_cookie 3")
+
     case("rekeyed-by-peer", """S-6.1-12: the peer's cookie stands first after it rekeyed; the host's own is then
 the responder's: one it used, or one that begins with an SPI it holds.""")
     two_hosts()
