@@ -217,8 +217,8 @@ def leased_ports(net):
     road.tunnel_talk("after rsipd was killed")
     road.transport_talk("after rsipd was killed")
     road.no_nat()
-    road.stop_charons()
     ask_host("capture-end")
+    road.stop_charons()
     return road
 
 
@@ -236,8 +236,8 @@ def cookies(net):
     road.tunnel_talk("with IKE on port 500, rekeyed")
     road.tunnel_talk("with IKE on port 500, rekeyed", "AH", Y2)
     road.all_spis_leased()
-    road.stop_charons()
     ask_host("cookie-capture-end")
+    road.stop_charons()
     return road
 
 
@@ -266,8 +266,8 @@ def brief(net):
             lambda: own.spis("tunnel"))
         road.spis_leased(name, new, "rekeyed")
         tap.does(f"{name}: ping with the new keys, 2 of 2 answers", road.ping, name)
-    road.stop_charons()
     ask_host("capture-end")
+    road.stop_charons()
     return road
 
 
