@@ -1,0 +1,170 @@
+"""rsipd with the packet driver in a network namespace of its own: what the program does around
+the driver.  What packets do is tests/netns's.
+
+        hosts -- lanp | lan0 [rsipd] wan0 | wanp -- peers          (all in one namespace)
+"""
+import os
+import signal
+import subprocess
+
+import pytest
+
+from conftest import Gateway, wait_for
+
+NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
+
+
+class Namespace:
+    """Held by a process, so that it outlives the daemon."""
+
+    def __init__(self):
+        setup = ("ip link set lo up && ip link add lan0 type veth peer name lanp && "
+            "ip link add wan0 type veth peer name wanp && ip addr add 10.0.0.1/24 dev lan0 && "
+            "ip addr add 198.51.100.1/24 dev wan0 && "
+            "for i in lan0 lanp wan0 wanp; do ip link set $i up || exit 1; done && "
+            "echo up && exec cat")
+        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", setup],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.works = self.holder.stdout.readline() == b"up\n"
+        self.enter = ["nsenter", "-t", str(self.holder.pid), "-n"]
+
+    def run(self, *args):
+        return subprocess.run([*self.enter, *args], capture_output=True, text=True, timeout=30,
+            check=True).stdout
+
+    def close(self):
+        self.holder.stdin.close()
+        self.holder.wait(10)
+        self.holder.stdout.close()
+        self.holder.stderr.close()
+
+
+@pytest.fixture
+def namespace():
+    if os.geteuid() != 0:
+        pytest.skip("needs root for a network namespace")
+    n = Namespace()
+    if not n.works:
+        text = n.holder.stderr.read().decode()
+        n.close()
+        pytest.skip(f"no namespace with veth here: {text.strip()}")
+    yield n
+    n.close()
+
+
+@pytest.fixture
+def carrying(tmp_path, namespace):
+    g = Gateway(tmp_path, namespace.enter)
+    yield g
+    g.close()
+
+
+def configure(g, driver="packet", addresses="203.0.113.1", pool="", more=""):
+    g.configure(addresses=addresses, pool=pool, more=more, listen="10.0.0.1:4555")
+    text = g.file.read_text().replace('driver = "none"',
+        f'driver = "{driver}"\n private-interface = "lan0"\n public-interface = "wan0"')
+    g.file.write_text(text)
+    return g
+
+
+def status_of(g):
+    with open(f"/proc/{g.process.pid}/status") as f:
+        return dict(line.split(":\t") for line in f.read().splitlines() if ":\t" in line)
+
+
+def refused(g):
+    g.start(expect_ready=False)
+    status = g.process.wait(20)
+    g.process.stdout.close()
+    g.process = None
+    return status, g.log.read_text()
+
+
+def test_rights_that_the_driver_needs_and_no_others(carrying, namespace):
+    g = configure(carrying).start()
+    status = status_of(g)
+    for name in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(status[name], 16) == NET_ADMIN | NET_RAW, name
+    assert status["NoNewPrivs"].strip() == "1" and int(status["Threads"]) == 1
+    assert g.json("show", "status")["driver"] == "packet"
+
+
+def test_nothing_is_left_behind(carrying, namespace):
+    before = namespace.run("nft", "list", "ruleset")
+    g = configure(carrying).start()
+    assert namespace.run("nft", "list", "ruleset") != before
+    assert g.stop() == 0
+    assert namespace.run("nft", "list", "ruleset") == before
+
+
+def test_killed_and_started_again(carrying, namespace):
+    g = configure(carrying).start()
+    first = namespace.run("nft", "list", "ruleset")
+    g.stop(signal.SIGKILL)
+    g.start()
+    assert namespace.run("nft", "list", "ruleset") == first
+    assert g.stop() == 0
+    assert namespace.run("nft", "list", "ruleset") == ""
+
+
+def test_auto_says_which_driver_it_is(carrying):
+    g = configure(carrying, "auto").start()
+    driver = g.json("show", "status")["driver"]
+    assert driver in ("xdp", "packet")
+    assert f"data plane driver chosen driver={driver}" in g.log.read_text()
+
+
+def test_interface_that_is_not_there(carrying):
+    configure(carrying)
+    carrying.file.write_text(carrying.file.read_text().replace("wan0", "wan7"))
+    status, text = refused(carrying)
+    assert status == 1 and "wan7" in text
+
+
+def test_pool_changed_by_a_reload(carrying, namespace):
+    """The data plane is opened anew, with the rights that are left."""
+    g = configure(carrying).start()
+    before = namespace.run("nft", "list", "ruleset")
+    configure(g, addresses="203.0.113.0/29")
+    assert "configuration taken" in g.reload()
+    after = namespace.run("nft", "list", "ruleset")
+    assert "203.0.113.0/29" in after and after != before
+    assert g.json("show", "status")["healthy"] is True
+    assert g.stop() == 0
+    assert namespace.run("nft", "list", "ruleset") == ""
+
+
+# interfaces: a pool address that is the gateway's own.
+def test_own_address_shares_no_port(carrying, namespace):
+    configure(carrying, addresses="198.51.100.1")
+    status, text = refused(carrying)
+    assert status == 2
+    assert "198.51.100.1" in text and "ip_local_port_range" in text and "reserve" in text
+    namespace.run("sysctl", "-q", "net.ipv4.ip_local_port_range=1024 1999")
+    configure(carrying, addresses="198.51.100.1", pool='ports = { "2000-65535" }')
+    g = carrying.start()
+    assert g.stop() == 0
+
+
+def test_own_address_with_reserved_ports(carrying, namespace):
+    namespace.run("sysctl", "-q", "net.ipv4.ip_local_reserved_ports=1024-65535")
+    configure(carrying, addresses="198.51.100.1").start()
+
+
+def test_own_address_with_a_socket(carrying, namespace):
+    namespace.run("sysctl", "-q", "net.ipv4.ip_local_port_range=1024 1999")
+    server = subprocess.Popen([*namespace.enter, "/usr/bin/python3", "-c",
+        "import socket; s = socket.create_server(('198.51.100.1', 8080)); print('up', flush=True); "
+        "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdout.readline() == b"up\n"
+    configure(carrying, addresses="198.51.100.1", pool='ports = { "2000-65535" }')
+    status, text = refused(carrying)
+    assert status == 2 and "8080" in text and "198.51.100.1" in text
+    server.communicate(b"\n", timeout=10)
+    g = carrying.start()
+    # The check at a reload sees the daemon's own sockets and finds them in order.
+    configure(g, addresses="198.51.100.1", pool='ports = { "3000-65535" }')
+    assert "configuration taken" in g.reload()
+    configure(g, addresses="198.51.100.1", pool='ports = { "1500-65535" }')
+    assert "nothing changed" in g.reload()
+    wait_for(lambda: g.json("show", "status")["healthy"], "it is still healthy")
