@@ -433,15 +433,15 @@ static int op_write(struct store *s, MDB_txn *txn, struct op *op)
 	return mdb_put(txn, s->dbi, &k, &v, 0);
 }
 
-/* One transaction with the records up to `upto`; an LMDB result. */
-static int txn_write(struct store *s, size_t upto)
+/* One transaction with the records up to `until`; an LMDB result. */
+static int txn_write(struct store *s, size_t until)
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
 
 	if (rc != 0)
 		return rc;
-	for (size_t i = s->done; i < upto && rc == 0; i++)
+	for (size_t i = s->done; i < until && rc == 0; i++)
 		rc = op_write(s, txn, &s->ops[i]);
 	if (rc == 0 && meta_put(&s->meta, &s->clock, txn, s->dbi) != 0)
 		rc = MDB_MAP_FULL; /* the head was there before: only its copy lacks room
@@ -453,11 +453,11 @@ static int txn_write(struct store *s, size_t upto)
 	return mdb_txn_commit(txn);
 }
 
-static int chunk_commit(struct store *s, size_t upto)
+static int chunk_commit(struct store *s, size_t until)
 {
 	int rc;
 
-	while ((rc = txn_write(s, upto)) == MDB_MAP_FULL) {
+	while ((rc = txn_write(s, until)) == MDB_MAP_FULL) {
 		rc = mdb_env_set_mapsize(s->env, s->map_size + s->map_step);
 		if (rc != 0)
 			break;
@@ -494,12 +494,12 @@ static int batch_commit(struct store *s)
 {
 	do {
 		size_t left = s->n_ops - s->done;
-		size_t upto = s->done + (left < TXN_RECORDS ? left : TXN_RECORDS);
-		int rc = chunk_commit(s, upto);
+		size_t until = s->done + (left < TXN_RECORDS ? left : TXN_RECORDS);
+		int rc = chunk_commit(s, until);
 
 		if (rc != 0)
 			return commit_failed(s, rc);
-		s->done = upto;
+		s->done = until;
 	} while (s->done < s->n_ops);
 	store_abort(s);
 	return 0;
