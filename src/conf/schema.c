@@ -9,7 +9,7 @@
 
 #define PORTS    1, 65535
 #define SPIS     256, UINT32_MAX
-#define SECONDS  1, UINT32_MAX / 2
+#define SECONDS  1, UINT32_MAX
 #define ANY      0, 0
 #define AT(s, m) offsetof(struct conf_##s, m)
 #define ONE      false

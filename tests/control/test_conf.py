@@ -1,9 +1,10 @@
 """The configuration file: what is taken, and FILE:LINE of what is not."""
+import re
 import subprocess
 
 import pytest
 
-from conftest import RSIPD
+from conftest import ROOT, RSIPD
 
 # The file of the documentation: every key with its default.
 SAMPLE = """
@@ -171,6 +172,16 @@ def test_a_file_cut_anywhere(tmp_path):
         assert status in (0, 2) and (status == 0) == (message == "")
         if status == 0:
             assert SAMPLE[:n].count("{") == SAMPLE[:n].count("}") or SAMPLE[:n].count("#")
+
+
+def test_the_examples_of_the_manuals_are_taken(tmp_path):
+    for page in ("rsipd.8", "rsipd.conf.5"):
+        text = (ROOT / "man" / page).read_text()
+        examples = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.M | re.S)
+        taken = [e for e in examples if "gateway" in e and "{" in e]
+        assert taken, page
+        for example in taken:
+            assert check(tmp_path, example) == (0, "")
 
 
 def test_command_line():
