@@ -45,6 +45,7 @@ struct engine *engine_new(
 	e->random = random;
 	e->sink = sink;
 	e->ctx = ctx;
+	e->resting_spis_most = RESTING_SPIS_MAX;
 	e->strangers_seed = e->random.next(&e->random);
 	e->regs.seed = e->random.next(&e->random);
 	e->hosts.seed = e->conns.seed = e->binds.seed = e->tombs.seed = e->regs.seed;

@@ -21,10 +21,9 @@ static bool exceeds_ports(const struct place *p)
 	       p->reg->n_ports + p->n_ports > policy->max_ports;
 }
 
-static bool exceeds_spis(const struct engine *e, const struct place *p)
+static bool exceeds_spis(const struct place *p)
 {
-	return (uint64_t)p->reg->n_spis + p->n_spis > p->reg->policy->max_spis ||
-	       !rest_has_room(e);
+	return (uint64_t)p->reg->n_spis + p->n_spis > p->reg->policy->max_spis;
 }
 
 /* --- one address --- */
@@ -78,7 +77,7 @@ static uint16_t pick_spis(struct engine *e, struct place *p, const struct pool_a
 	if (p->spi_form == FORM_DONT_NEED)
 		return 0;
 	if (p->spi_form == FORM_DONT_CARE) {
-		if (exceeds_spis(e, p))
+		if (exceeds_spis(p))
 			return RSIP_IPSEC_SPI_UNAVAILABLE;
 		p->spis = e->spi_scratch;
 		p->n_spi_ranges = pool_pick_spis(e, a, p->n_spis, p->spis);
@@ -90,7 +89,7 @@ static uint16_t pick_spis(struct engine *e, struct place *p, const struct pool_a
 	for (size_t i = 0; i < p->n_spi_ranges; i++)
 		if (!pool_has_spis(a, p->spis[i]))
 			return RSIP_IPSEC_SPI_UNAVAILABLE;
-	return exceeds_spis(e, p) ? RSIP_IPSEC_SPI_UNAVAILABLE : 0;
+	return exceeds_spis(p) ? RSIP_IPSEC_SPI_UNAVAILABLE : 0;
 }
 
 static void pick_ports(struct engine *e, struct place *p, struct pool_addr *a)
@@ -191,7 +190,7 @@ static uint16_t try_all(struct engine *e, struct place *p, uint16_t error)
 	for (uint32_t i = 0; i < e->n_shared && p->addr == NULL; i++) {
 		error = further(error,
 			try_addr(e, p, e->shared[(start + i) % e->n_shared], false));
-		if (error == RSIP_IPSEC_SPI_UNAVAILABLE && exceeds_spis(e, p))
+		if (error == RSIP_IPSEC_SPI_UNAVAILABLE && exceeds_spis(p))
 			break; /* a quota: no address will change that */
 	}
 	return error;
@@ -205,11 +204,11 @@ static uint16_t try_scarce(struct engine *e, struct place *p)
 	for (uint32_t i = 0; i < e->n_shared; i++) {
 		struct pool_addr *a = e->shared[i];
 
-		if (a->rest_first == NULL || a->owner != NULL ||
+		if (a->resting.first == NULL || a->owner != NULL ||
 			check_ports(p, a, true) != 0)
 			continue;
-		if (oldest == NULL ||
-			a->rest_first->timer.at_ms < oldest->rest_first->timer.at_ms)
+		if (oldest == NULL || a->resting.first->timer.at_ms <
+					      oldest->resting.first->timer.at_ms)
 			oldest = a;
 	}
 	return oldest != NULL ? try_addr(e, p, oldest, true)

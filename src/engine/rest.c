@@ -1,6 +1,8 @@
 /*
- * Resting ranges.  Ports stand in a queue at their address too, because when ports are
- * scarce those that have rested longest are used again first; SPIs never are.
+ * Resting ranges.  When ports are scarce at an address, those that have rested longest
+ * are used again first.  SPIs are not; but their ranges are many and take memory, so a
+ * flood of released ones ends the rest of the oldest: one among four billion random
+ * numbers, which nobody gets soon.
  */
 #include "engine/rest.h"
 
@@ -15,27 +17,27 @@ static uint32_t size_of(struct range r)
 	return r.hi - r.lo + 1;
 }
 
-static void queue_add(struct pool_addr *a, struct rest *r)
+static void queue_add(struct rest_queue *q, struct rest *r)
 {
 	r->next = NULL;
-	r->prev = a->rest_last;
-	if (a->rest_last != NULL)
-		a->rest_last->next = r;
+	r->prev = q->last;
+	if (q->last != NULL)
+		q->last->next = r;
 	else
-		a->rest_first = r;
-	a->rest_last = r;
+		q->first = r;
+	q->last = r;
 }
 
-static void queue_del(struct pool_addr *a, struct rest *r)
+static void queue_del(struct rest_queue *q, struct rest *r)
 {
 	if (r->prev != NULL)
 		r->prev->next = r->next;
 	else
-		a->rest_first = r->next;
+		q->first = r->next;
 	if (r->next != NULL)
 		r->next->prev = r->prev;
 	else
-		a->rest_last = r->prev;
+		q->last = r->prev;
 }
 
 /* The range is free again. */
@@ -63,28 +65,14 @@ int rest_restore(struct engine *e, struct pool_addr *a, enum rest_kind kind,
 	a->n_rests++;
 	pool_claim(e, a);
 	if (kind == REST_PORT) {
-		queue_add(a, r);
+		queue_add(&a->resting, r);
 		a->ports_resting += size_of(range);
 	} else if (kind == REST_SPI) {
+		queue_add(&e->resting_spis, r);
 		a->spis_resting += size_of(range);
 	}
 	e->counters.holding[kind]++;
 	return 0;
-}
-
-void rest_add(struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r,
-	uint64_t now_ms)
-{
-	uint64_t hold_ms = a->pool != NULL ? a->pool->conf->hold_down_s * 1000ULL : 0;
-
-	if (hold_ms == 0 || rest_restore(e, a, kind, r, now_ms + hold_ms) != 0) {
-		give_back(e, a, kind, r);
-		return;
-	}
-	struct rest plain = {
-		.timer.at_ms = now_ms + hold_ms, .addr = a, .kind = kind, .range = r
-	};
-	emit_keep_rest(e, &plain, false);
 }
 
 /* All but the range itself. */
@@ -94,9 +82,10 @@ static void rest_del(struct engine *e, struct rest *r)
 
 	timers_unset(&e->timers, &r->timer);
 	if (r->kind == REST_PORT) {
-		queue_del(a, r);
+		queue_del(&a->resting, r);
 		a->ports_resting -= size_of(r->range);
 	} else if (r->kind == REST_SPI) {
+		queue_del(&e->resting_spis, r);
 		a->spis_resting -= size_of(r->range);
 	}
 	a->n_rests--;
@@ -114,6 +103,23 @@ void rest_end(struct engine *e, struct rest *r)
 	pool_settle(e, a);
 }
 
+void rest_add(struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r,
+	uint64_t now_ms)
+{
+	uint64_t hold_ms = a->pool != NULL ? a->pool->conf->hold_down_s * 1000ULL : 0;
+
+	while (kind == REST_SPI && e->counters.holding[REST_SPI] >= e->resting_spis_most)
+		rest_end(e, e->resting_spis.first);
+	if (hold_ms == 0 || rest_restore(e, a, kind, r, now_ms + hold_ms) != 0) {
+		give_back(e, a, kind, r);
+		return;
+	}
+	struct rest plain = {
+		.timer.at_ms = now_ms + hold_ms, .addr = a, .kind = kind, .range = r
+	};
+	emit_keep_rest(e, &plain, false);
+}
+
 /* May "any n" get all of it? */
 static bool is_any(const struct rest *r)
 {
@@ -129,7 +135,7 @@ bool rest_has(const struct pool_addr *a, uint32_t n)
 
 	if (a->ports_resting < n)
 		return false;
-	for (const struct rest *r = a->rest_first; r != NULL && found < n; r = r->next)
+	for (const struct rest *r = a->resting.first; r != NULL && found < n; r = r->next)
 		if (is_any(r))
 			found += size_of(r->range);
 	return found >= n;
@@ -139,7 +145,7 @@ void rest_reclaim(struct engine *e, struct pool_addr *a, uint32_t n)
 {
 	struct rest *next;
 
-	for (struct rest *r = a->rest_first; r != NULL && n > 0; r = next) {
+	for (struct rest *r = a->resting.first; r != NULL && n > 0; r = next) {
 		next = r->next;
 		if (!is_any(r))
 			continue;
@@ -158,9 +164,4 @@ void rest_reclaim(struct engine *e, struct pool_addr *a, uint32_t n)
 		emit_keep_rest(e, r, false);
 		return;
 	}
-}
-
-bool rest_has_room(const struct engine *e)
-{
-	return e->counters.holding[REST_SPI] < RESTING_SPIS_MAX;
 }

@@ -24,6 +24,3 @@ void rest_end(struct engine *e, struct rest *r);
 bool rest_has(const struct pool_addr *a, uint32_t n);
 /* End the rest of n ports of "any n", those that rest longest first. */
 void rest_reclaim(struct engine *e, struct pool_addr *a, uint32_t n);
-
-/* May more SPIs be leased, or do too many rest? */
-bool rest_has_room(const struct engine *e);

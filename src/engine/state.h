@@ -12,13 +12,18 @@
  */
 
 #define REGISTRATIONS_MAX (1U << 20) /* then 304 */
-#define RESTING_SPIS_MAX  (1U << 20) /* ranges; then 402 */
+#define RESTING_SPIS_MAX  (1U << 20) /* ranges; then the oldest ends early */
 #define ADDRESSES_MAX     4          /* RSA-IP addresses of one host; then 308 */
 #define TOMBS_MAX         65536
 #define STRANGERS         16384 /* buckets of the rate of errors to unregistered sources */
 #define MISUSE_ERRORS     7
 #define ANSWER_SHORT      69    /* bytes; most answers are shorter */
 #define DUPLICATE_MS      10000 /* how long REGISTER and DE-REGISTER may be repeated */
+
+/* What rests, longest resting first. */
+struct rest_queue {
+	struct rest *first, *last;
+};
 
 /* An address of a pool, or one that left its pool and still has holders. */
 struct pool_addr {
@@ -34,8 +39,8 @@ struct pool_addr {
 	struct spans spis; /* held or resting */
 	uint64_t spis_held, spis_resting;
 	uint32_t n_binds;
-	struct rest *rest_first, *rest_last; /* resting ports, longest resting first */
-	size_t n_rests;                      /* all kinds */
+	struct rest_queue resting; /* ports */
+	size_t n_rests;            /* all kinds */
 };
 
 struct pool {
@@ -50,7 +55,7 @@ struct rest {
 	struct pool_addr *addr;
 	enum rest_kind kind;
 	struct range range;
-	struct rest *next, *prev; /* ports only */
+	struct rest *next, *prev; /* in its queue */
 };
 
 /* One binding.  Its ranges, ports then SPIs, stand behind it. */
@@ -125,6 +130,8 @@ struct engine {
 	struct pool_addr **shared;       /* RSAP-IP, LISTEN, RSIPSEC */
 	struct pool_addr **dedicated;    /* the free ones first */
 	uint32_t n_shared, n_dedicated, n_dedicated_free;
+	struct rest_queue resting_spis; /* of all addresses */
+	uint32_t resting_spis_most;     /* RESTING_SPIS_MAX; tests take less */
 	struct span_stock spans;
 	struct limit strangers[STRANGERS];
 	uint32_t strangers_seed;

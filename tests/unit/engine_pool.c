@@ -254,6 +254,28 @@ static void spi_take(struct engine *e, struct pool_addr *a, uint32_t lo, uint32_
 		e->random.next(&e->random));
 }
 
+/* S-5-14: released SPIs rest; when their ranges are too many the oldest ends early. */
+static void test_spi_rest_is_bounded(void **state)
+{
+	struct engine *e = engine_of(&plain_pool, 1);
+	struct pool_addr *a = pool_find(e, NB);
+
+	(void)state;
+	e->resting_spis_most = 3;
+	for (uint32_t i = 0; i < 4; i++) {
+		spi_take(e, a, 1000 + i * 2, 1000 + i * 2);
+		rest_add(e, a, REST_SPI, (struct range){ 1000 + i * 2, 1000 + i * 2 }, i);
+	}
+	assert_int_equal(engine_counters(e)->holding[REST_SPI], 3);
+	assert_null(spans_overlap(&a->spis, (struct range){ 1000, 1001 }));
+	assert_non_null(spans_overlap(&a->spis, (struct range){ 1002, 1002 }));
+	assert_int_equal(seen.gone, 1);
+	engine_tick(e, 120003);
+	assert_int_equal(a->spis.n, 0);
+	assert_int_equal(a->spis_resting, 0);
+	engine_free(e);
+}
+
 /* S-6.2-15, S-8-01: under 16 SPIs are single numbers from all over the range. */
 static void test_spi_singles(void **state)
 {
@@ -378,6 +400,78 @@ static void test_spans_model(void **state)
 	span_stock_fini(&stock);
 }
 
+/* The table against a plain array, full enough that runs meet and wrap around. */
+static void test_table_model(void **state)
+{
+	enum { KEYS = 96 };
+	static int rows[KEYS];
+	bool in[KEYS] = { false };
+	struct random random = random_seeded(13);
+	struct table t = { .seed = 1 };
+	uint32_t n = 0;
+
+	(void)state;
+	assert_null(table_find(&t, 1));
+	for (int step = 0; step < 20000; step++) {
+		uint32_t key = random_below(&random, KEYS);
+
+		if (in[key]) {
+			table_del(&t, key);
+		} else if (n < 48) { /* three quarters of the smallest size */
+			assert_int_equal(table_reserve(&t, 1), 0);
+			table_add(&t, key, &rows[key]);
+		} else {
+			continue;
+		}
+		in[key] = !in[key];
+		n += in[key] ? 1U : -1U;
+		for (uint32_t k = 0; k < KEYS; k++)
+			assert_ptr_equal(table_find(&t, k), in[k] ? &rows[k] : NULL);
+	}
+	/* A walk that deletes what it meets misses nothing. */
+	for (size_t at = 0; table_next(&t, &at) != NULL;)
+		n--;
+	assert_int_equal(n, 0);
+	int *row;
+	for (size_t at = 0; (row = table_next(&t, &at)) != NULL; at--)
+		table_del(&t, (uint64_t)(row - rows));
+	assert_int_equal(t.n, 0);
+	table_fini(&t);
+}
+
+/* Timers come out in order, wherever they were put, moved and stopped. */
+static void test_timers(void **state)
+{
+	enum { TIMERS = 500 };
+	static struct timer t[TIMERS];
+	struct random random = random_seeded(17);
+	struct timers ts = { 0 };
+	uint64_t last_ms = 0;
+
+	(void)state;
+	memset(t, 0, sizeof(t));
+	assert_null(timers_first(&ts));
+	assert_int_equal(timers_reserve(&ts, TIMERS), 0);
+	for (int step = 0; step < 5000; step++) {
+		struct timer *x = &t[random_below(&random, TIMERS)];
+
+		if (random_below(&random, 3) == 0)
+			timers_unset(&ts, x);
+		else
+			timers_set(&ts, x, random_below(&random, 1000));
+	}
+	while (timers_first(&ts) != NULL) {
+		struct timer *first = timers_first(&ts);
+
+		assert_true(first->at_ms >= last_ms);
+		last_ms = first->at_ms;
+		timers_unset(&ts, first);
+	}
+	for (int i = 0; i < TIMERS; i++)
+		assert_int_equal(t[i].place, 0);
+	timers_fini(&ts);
+}
+
 /* F-4.2-07 */
 static void test_network_and_broadcast(void **state)
 {
@@ -460,7 +554,10 @@ int main(void)
 		cmocka_unit_test(test_spi_singles),
 		cmocka_unit_test(test_spi_blocks),
 		cmocka_unit_test(test_spi_exhaustion),
+		cmocka_unit_test(test_spi_rest_is_bounded),
 		cmocka_unit_test(test_spans_model),
+		cmocka_unit_test(test_table_model),
+		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_network_and_broadcast),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_too_many_addresses),
