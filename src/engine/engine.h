@@ -21,7 +21,8 @@ struct engine_pool {
 	size_t n_ports;
 	const struct range *spis; /* leasable SPIs, 256 and up */
 	size_t n_spis;
-	uint32_t hold_down_s;
+	uint32_t hold_down_s;         /* of ports and SPIs */
+	uint32_t address_hold_down_s; /* of whole addresses; usually 0 */
 };
 
 /* An entry of remote-allow and remote-deny. */

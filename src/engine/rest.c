@@ -103,10 +103,23 @@ void rest_end(struct engine *e, struct rest *r)
 	pool_settle(e, a);
 }
 
+/*
+ * A whole address seldom meets its former remotes again, and there are few of them: it
+ * has a hold-down of its own.
+ */
+static uint64_t hold_of(const struct pool_addr *a, enum rest_kind kind)
+{
+	if (a->pool == NULL)
+		return 0;
+	if (kind == REST_ADDRESS)
+		return a->pool->conf->address_hold_down_s * 1000ULL;
+	return a->pool->conf->hold_down_s * 1000ULL;
+}
+
 void rest_add(struct engine *e, struct pool_addr *a, enum rest_kind kind, struct range r,
 	uint64_t now_ms)
 {
-	uint64_t hold_ms = a->pool != NULL ? a->pool->conf->hold_down_s * 1000ULL : 0;
+	uint64_t hold_ms = hold_of(a, kind);
 
 	while (kind == REST_SPI && e->counters.holding[REST_SPI] >= e->resting_spis_most)
 		rest_end(e, e->resting_spis.first);

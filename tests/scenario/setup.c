@@ -149,6 +149,8 @@ static int pool_word(struct setup *s, const char *key, const char *value)
 		return get_ranges(value, 256, UINT32_MAX, l->spis, &p->n_spis);
 	if (strcmp(key, "hold-down") == 0)
 		return get_u32(value, &p->hold_down_s);
+	if (strcmp(key, "address-hold-down") == 0)
+		return get_u32(value, &p->address_hold_down_s);
 	return -1;
 }
 

@@ -310,6 +310,33 @@ static void test_listen_on_whole_address(void **state)
 	engine_free(e);
 }
 
+/* Whole addresses do not rest unless the pool says so: the only one is back at once. */
+static void test_whole_address_is_back(void **state)
+{
+	static const struct prefix4 one = { 0xcb007120, 32 };
+	struct engine_pool p = pool;
+	struct engine_conf c = conf;
+	struct engine *e;
+
+	(void)state;
+	p.dedicated = &one;
+	c.pools = &p;
+	e = engine_new(&c, random_seeded(3), collect, NULL);
+	assert_non_null(e);
+	uint32_t first = enter(e, X1, 0), second = enter(e, X2, 0);
+	struct wire_msg m = request(MSG_ASSIGN_REQUEST_RSA_IP, first);
+	m.has &= ~(uint32_t)HAS_LOCAL_PORTS;
+	send(e, X1, m, 2, 0);
+	uint32_t bind = out.reply.bind_id;
+	m.client_id = second;
+	send(e, X2, m, 2, 0);
+	assert_int_equal(out.reply.error, RSIP_LOCAL_ADDR_UNAVAILABLE);
+	send(e, X1, about_bind(MSG_FREE_REQUEST, first, bind), 3, 0);
+	send(e, X2, m, 3, 0);
+	assert_int_equal(out.reply.type, MSG_ASSIGN_RESPONSE_RSA_IP);
+	engine_free(e);
+}
+
 /* S-6.2-19, F-5.1-03: one holder of an SPI, whoever asks. */
 static void test_named_spi(void **state)
 {
@@ -454,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_registration_expiry),
 		cmocka_unit_test(test_shared_port),
 		cmocka_unit_test(test_listen_on_whole_address),
+		cmocka_unit_test(test_whole_address_is_back),
 		cmocka_unit_test(test_named_spi),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_restore_listener_first),
