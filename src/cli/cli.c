@@ -31,6 +31,7 @@ static const struct cli_option common_options[] = {
 		"control socket of the daemon", 0, 0 },
 	{ 0 },
 };
+#define N_COMMON ((int)(sizeof(common_options) / sizeof(common_options[0])) - 1)
 
 /* getopt's numbers for the options that are not in a table. */
 enum { OPT_HELP = 1, OPT_VERSION, OPT_COMMON, OPT_OWN = OPT_COMMON + OPTIONS_MAX };
@@ -250,7 +251,7 @@ static enum parsed parse_options(struct cli *cli, const struct path *path,
 		} else if (c == OPT_VERSION) {
 			(void)printf("rsip %s\n", RSIP_VERSION);
 			return PARSED_DONE;
-		} else if (c >= OPT_COMMON && c < OPT_OWN) {
+		} else if (c >= OPT_COMMON && c < OPT_COMMON + N_COMMON) {
 			ok = option_store(&common_options[c - OPT_COMMON], cli, optarg);
 		} else {
 			const struct cli_option *o = c != '?' && command != NULL

@@ -180,7 +180,7 @@ int host_exec(struct cli *cli, const void *options, int argc, char **argv)
 {
 	const struct host_options *o = options;
 	const struct passwd *user = user_find(o->user);
-	struct child c;
+	struct child c = { 0 };
 	int err;
 
 	(void)argc;

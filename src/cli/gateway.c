@@ -196,7 +196,10 @@ static void print_tree(const char *prefix, const json_t *value)
 			print_tree(name, json_object_iter_value(iter));
 		}
 	} else if (json_is_array(value)) {
-		json_array_foreach(value, i, member) print_tree(prefix, member);
+		json_array_foreach(value, i, member)
+		{
+			print_tree(prefix, member);
+		}
 	} else if (json_is_string(value)) {
 		(void)printf("%-40s %s\n", prefix, json_string_value(value));
 	} else if (json_is_integer(value)) {

@@ -47,17 +47,14 @@ static void beside(char path[static 512])
 __attribute__((noreturn)) static void become_daemon(const char *socket, const char *conf)
 {
 	char path[512];
-	const char *args[6] = { DAEMON, "--socket", socket, NULL };
 
-	if (conf != NULL) {
-		args[3] = "-c";
-		args[4] = conf;
-	}
 	beside(path);
-	if (path[0] != 0)
-		(void)execv(path, (char *const *)(uintptr_t)args);
+	if (conf != NULL)
+		(void)execlp(path[0] != 0 ? path : DAEMON, DAEMON, "--socket", socket,
+			"-c", conf, (char *)NULL);
 	else
-		(void)execvp(DAEMON, (char *const *)(uintptr_t)args);
+		(void)execlp(path[0] != 0 ? path : DAEMON, DAEMON, "--socket", socket,
+			(char *)NULL);
 	(void)fprintf(stderr, "rsip: cannot start %s: %s\n", path[0] != 0 ? path : DAEMON,
 		strerror(errno));
 	_exit(127);

@@ -192,7 +192,8 @@ static _Thread_local struct parse {
 } * parse_now;
 
 /* The first complaint is the cause; later ones are consequences. */
-static void complain(const cfg_t *cfg, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void complain(
+	const cfg_t *cfg, const char *format, va_list args)
 {
 	struct parse *p = parse_now;
 	int n;

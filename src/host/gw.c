@@ -34,7 +34,7 @@ struct gw_conn {
 struct gw_udp {
 	uv_udp_t udp;
 	struct gw *gw;
-	char buf[READ_SIZE];
+	char buf[READ_SIZE], out[READ_SIZE];
 };
 
 struct gw_write {
@@ -83,15 +83,13 @@ static void waits_end(struct gw *gw, int err, const char *why)
 	}
 }
 
-__attribute__((format(printf, 2, 3))) static void trouble(
-	struct gw *gw, const char *format, ...)
+/* Why it is of no use at the moment; detail may be "". */
+static void trouble(struct gw *gw, const char *what, const char *detail)
 {
 	char text[24], why[IPC_WHY];
-	va_list args;
 
-	va_start(args, format);
-	(void)vsnprintf(gw->trouble, sizeof(gw->trouble), format, args);
-	va_end(args);
+	(void)snprintf(gw->trouble, sizeof(gw->trouble), "%s%s%s", what,
+		detail[0] != 0 ? ": " : "", detail);
 	gw_text(gw, text);
 	log_warn("gateway not usable", "gateway=%s reason=\"%s\"", text, gw->trouble);
 	(void)snprintf(why, sizeof(why), "gateway %s: %s", text, gw->trouble);
@@ -131,7 +129,7 @@ static void on_registered(struct req *req, const struct rsip_event *ev)
 	if (ev->type == RSIP_EVENT_REGISTERED)
 		return; /* said to all who wait by on_event() */
 	hold_why(ev, why, sizeof(why));
-	trouble(gw, "registration failed: %s", why);
+	trouble(gw, "registration failed", why);
 }
 
 static void register_start(struct gw *gw)
@@ -148,7 +146,7 @@ static void register_start(struct gw *gw)
 		return;
 	gw->registering = false;
 	if (result != RSIP_ERR_STATE)
-		trouble(gw, "cannot register: %s", rsip_result_text(result));
+		trouble(gw, "cannot register", rsip_result_text(result));
 }
 
 /* --- is the gateway still of our mind? ------------------------------------------------
@@ -163,7 +161,7 @@ static void on_checked(struct req *req, const struct rsip_event *ev)
 	if (ev->type == RSIP_EVENT_ANSWER)
 		gw->trouble[0] = 0;
 	else if (ev->failure == RSIP_FAIL_TIMEOUT)
-		trouble(gw, "no answer");
+		trouble(gw, "no answer", "");
 }
 
 /*
@@ -265,7 +263,7 @@ static void conn_lost(struct gw *gw, int status)
 	if (connected)
 		rsip_session_disconnected(gw->session, host_now_us());
 	else
-		trouble(gw, "cannot connect: %s", uv_strerror(status));
+		trouble(gw, "cannot connect", uv_strerror(status));
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -428,22 +426,24 @@ static void on_written(uv_write_t *req, int status)
 static void on_send(void *ctx, const uint8_t *bytes, size_t len)
 {
 	struct gw *gw = ctx;
-	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned int)len);
+	uv_buf_t buf;
+	struct gw_write *w;
 
-	if (gw->udp != NULL)
+	if (gw->udp != NULL && len <= sizeof(gw->udp->out)) {
+		memcpy(gw->udp->out, bytes, len);
+		buf = uv_buf_init(gw->udp->out, (unsigned int)len);
 		/* What can't be sent is lost like anything else on the way. */
 		(void)uv_udp_try_send(&gw->udp->udp, &buf, 1, NULL);
-	if (gw->conn != NULL && gw->conn->connected) {
-		struct gw_write *w = malloc(sizeof(*w) + len);
-
-		if (w == NULL)
-			return;
-		memcpy(w->bytes, bytes, len);
-		buf.base = (char *)w->bytes;
-		if (uv_write(&w->req, (uv_stream_t *)&gw->conn->tcp, &buf, 1,
-			    on_written) != 0)
-			free(w);
 	}
+	if (gw->conn == NULL || !gw->conn->connected)
+		return;
+	w = malloc(sizeof(*w) + len);
+	if (w == NULL)
+		return;
+	memcpy(w->bytes, bytes, len);
+	buf = uv_buf_init((char *)w->bytes, (unsigned int)len);
+	if (uv_write(&w->req, (uv_stream_t *)&gw->conn->tcp, &buf, 1, on_written) != 0)
+		free(w);
 }
 
 /* --- life -----------------------------------------------------------------------------
@@ -503,7 +503,7 @@ void gw_start(struct gw *gw)
 			register_start(gw);
 			check_start(gw);
 		} else {
-			trouble(gw, "cannot open a UDP socket: %s", uv_strerror(err));
+			trouble(gw, "cannot open a UDP socket", uv_strerror(err));
 		}
 	} else if (gw->conn == NULL) {
 		tcp_connect(gw);

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "host/host.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,27 +23,25 @@ static struct hold *hold_of(struct req *req)
 	return (struct hold *)(void *)((char *)req - offsetof(struct hold, req));
 }
 
-static int numbers_copy(struct rsip_numbers *n)
+/* Our own copy of a list, into *copy. */
+static bool numbers_copy(struct rsip_numbers *n, uint32_t **copy)
 {
-	uint32_t *list;
-
 	if (n->form != RSIP_LIST)
-		return 0;
-	list = calloc(n->count, sizeof(*list));
-	if (list == NULL)
-		return -ENOMEM;
-	memcpy(list, n->list, n->count * sizeof(*list));
-	n->list = list;
-	return 0;
+		return true;
+	*copy = calloc(n->count, sizeof(**copy));
+	if (*copy == NULL)
+		return false;
+	memcpy(*copy, n->list, n->count * sizeof(**copy));
+	n->list = *copy;
+	return true;
 }
 
-static void want_fini(struct rsip_want *want)
+static void hold_free(struct hold *hold)
 {
-	if (want->ports.form == RSIP_LIST)
-		free((void *)(uintptr_t)want->ports.list);
-	if (want->spis.form == RSIP_LIST)
-		free((void *)(uintptr_t)want->spis.list);
-	free((void *)(uintptr_t)want->remote.name);
+	free(hold->ports_list);
+	free(hold->spis_list);
+	free(hold->remote_name);
+	free(hold);
 }
 
 struct hold *hold_new(struct gw *gw, enum hold_use use, const struct rsip_want *want)
@@ -60,18 +57,14 @@ struct hold *hold_new(struct gw *gw, enum hold_use use, const struct rsip_want *
 	hold->gw = gw;
 	hold->use = use;
 	hold->want = *want;
-	if (numbers_copy(&hold->want.ports) != 0) {
-		free(hold);
-		return NULL;
-	}
-	if (numbers_copy(&hold->want.spis) != 0) {
-		hold->want.spis.form = RSIP_ANY;
-		want_fini(&hold->want);
-		free(hold);
-		return NULL;
-	}
 	if (want->remote.name != NULL)
-		hold->want.remote.name = strdup(want->remote.name);
+		hold->want.remote.name = hold->remote_name = strdup(want->remote.name);
+	if (!numbers_copy(&hold->want.ports, &hold->ports_list) ||
+		!numbers_copy(&hold->want.spis, &hold->spis_list) ||
+		(want->remote.name != NULL && hold->remote_name == NULL)) {
+		hold_free(hold);
+		return NULL;
+	}
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = hold;
@@ -103,8 +96,7 @@ void hold_forget(struct hold *hold)
 		hold->exec->hold = NULL;
 	h->resync = true;
 	host_changed(h);
-	want_fini(&hold->want);
-	free(hold);
+	hold_free(hold);
 }
 
 const struct rsip_grant *hold_grant(const struct hold *hold)

@@ -46,9 +46,12 @@ struct gw {
 	struct host *host;
 	struct gw *next;
 	uint32_t addr;
-	uint16_t port;
 	uint32_t source; /* configured; 0: as routed */
 	uint32_t local;  /* our address on the way there; 0: not known yet */
+	uint16_t port;
+	bool registering, checking, resting; /* requests of ours under way */
+	bool upping, up;                     /* `rsip up`: on its way; done */
+	bool freed;
 	enum rsip_transport transport;
 	struct rsip_session *session;
 	struct gw_conn *conn; /* TCP; NULL while there is none */
@@ -56,22 +59,14 @@ struct gw {
 	uv_timer_t timer;   /* session's deadline */
 	uv_timer_t connect; /* next try */
 	uv_timer_t check;   /* next question whether all is well */
-	bool checking;
-	struct req check_req;
-	uint32_t connect_ms; /* pause before it */
 	size_t handles;
-	bool freed;
 	struct req *reqs; /* in the session */
 	struct gw_wait *waits;
-	bool registering; /* asked for, by us */
-	struct req register_req;
-	bool resting; /* deregistering */
-	struct req rest_req;
-	/* `rsip up` */
-	bool upping, up;        /* on its way; done */
+	struct req register_req, check_req, rest_req;
 	struct prefix4 *locals; /* networks that QUERY called local */
 	size_t n_locals;
-	char trouble[160]; /* why there is no registration; "" none */
+	uint32_t connect_ms; /* pause before the next try */
+	char trouble[160];   /* why there is no registration; "" none */
 };
 
 enum hold_use { HOLD_UP, HOLD_LEASE, HOLD_EXEC };
@@ -83,8 +78,10 @@ struct hold {
 	struct gw *gw;
 	enum hold_use use;
 	struct exec *exec;     /* HOLD_EXEC */
-	struct rsip_want want; /* as wished; its lists are ours */
-	uint32_t bind_id;      /* 0: not held */
+	struct rsip_want want; /* as wished; points at the three below */
+	uint32_t *ports_list, *spis_list;
+	char *remote_name;
+	uint32_t bind_id; /* 0: not held */
 	bool asking, freeing;
 	/* After a loss: when to ask again, and whether for the same numbers. */
 	uint64_t again_ms;
@@ -185,7 +182,7 @@ struct gw *gw_find(const struct host *h, uint32_t addr, uint16_t port);
 /* A known one, or a new one by conf, which must name it. */
 int gw_get(struct host *h, const struct host_conf *conf, struct gw **gw, char *why,
 	size_t why_size);
-int gw_new(struct host *h, const struct host_conf *conf, struct gw **gw);
+int gw_new(struct host *h, const struct host_conf *conf, struct gw **result);
 /* Ends what waits; forgets holds.  Does not tell the gateway. */
 void gw_free(struct gw *gw);
 /* Registered, sooner or later; wait->done is called once, perhaps at once. */

@@ -188,8 +188,9 @@ static uint32_t u32_of(const json_t *object, const char *key)
 	return (uint32_t)json_integer_value(json_object_get(object, key));
 }
 
-/* The list is malloc'd into *list; hold_new() copies it. */
-static struct rsip_numbers numbers_of(const json_t *object, const char *key)
+/* The list is malloc'd into *list; hold_new() makes a copy of its own. */
+static struct rsip_numbers numbers_of(
+	const json_t *object, const char *key, uint32_t **numbers)
 {
 	const json_t *o = json_object_get(object, key),
 		     *list = json_object_get(o, "list");
@@ -198,16 +199,16 @@ static struct rsip_numbers numbers_of(const json_t *object, const char *key)
 		.count = u32_of(o, "count"),
 		.first = u32_of(o, "first"),
 	};
-	uint32_t *numbers;
 
+	*numbers = NULL;
 	if (n.form != RSIP_LIST)
 		return n;
 	n.count = (uint32_t)json_array_size(list);
-	numbers = calloc(n.count + 1, sizeof(*numbers));
-	for (uint32_t i = 0; i < n.count && numbers != NULL; i++)
-		numbers[i] = (uint32_t)json_integer_value(json_array_get(list, i));
-	n.list = numbers;
-	if (numbers == NULL)
+	*numbers = calloc(n.count + 1, sizeof(**numbers));
+	for (uint32_t i = 0; i < n.count && *numbers != NULL; i++)
+		(*numbers)[i] = (uint32_t)json_integer_value(json_array_get(list, i));
+	n.list = *numbers;
+	if (*numbers == NULL)
 		n.form = RSIP_ANY;
 	return n;
 }
@@ -234,11 +235,12 @@ static enum hold_use use_of(const json_t *object)
 
 static void hold_load(struct gw *gw, const json_t *o)
 {
+	uint32_t *ports, *spis;
 	struct rsip_want want = {
 		.kind = (enum rsip_kind)u32_of(o, "kind"),
 		.address = u32_of(o, "address"),
-		.ports = numbers_of(o, "ports"),
-		.spis = numbers_of(o, "spis"),
+		.ports = numbers_of(o, "ports", &ports),
+		.spis = numbers_of(o, "spis", &spis),
 		.remote.address = u32_of(o, "remote"),
 		.remote.name = json_string_value(json_object_get(o, "remote_name")),
 		.remote.port = (uint16_t)u32_of(o, "remote_port"),
@@ -248,10 +250,8 @@ static void hold_load(struct gw *gw, const json_t *o)
 	};
 	struct hold *hold = hold_new(gw, use_of(o), &want);
 
-	if (want.ports.form == RSIP_LIST)
-		free((void *)(uintptr_t)want.ports.list);
-	if (want.spis.form == RSIP_LIST)
-		free((void *)(uintptr_t)want.spis.list);
+	free(ports);
+	free(spis);
 	if (hold == NULL)
 		return;
 	hold->bind_id = u32_of(o, "bind_id");
@@ -310,7 +310,10 @@ static void gw_load(struct host *h, const json_t *o)
 	}
 	if (session != NULL && session_load(gw, session) != 0)
 		log_warn("session not taken over, registering anew", "file=%s", h->state);
-	json_array_foreach(json_object_get(o, "holds"), i, item) hold_load(gw, item);
+	json_array_foreach(json_object_get(o, "holds"), i, item)
+	{
+		hold_load(gw, item);
+	}
 }
 
 static void iface_load(struct host *h, const json_t *o)
@@ -363,9 +366,14 @@ static void state_apply(struct host *h, const json_t *state)
 
 		h->ike[k] = (struct range){ port, port };
 	}
-	json_array_foreach(json_object_get(state, "gateways"), i, item) gw_load(h, item);
+	json_array_foreach(json_object_get(state, "gateways"), i, item)
+	{
+		gw_load(h, item);
+	}
 	json_array_foreach(json_object_get(state, "interfaces"), i, item)
+	{
 		iface_load(h, item);
+	}
 }
 
 int state_load(struct host *h, char *why, size_t why_size)

@@ -69,6 +69,7 @@ struct tunnel {
 	uint8_t *out; /* OUT_BATCH packets of out_size */
 	size_t out_size;
 	struct batch without_df, with_df;
+	uint8_t gre[4]; /* header: no options, IPv4 */
 	/* Whose query an ICMP answer is; a collision costs one answer. */
 	struct {
 		struct tunnel_end *end;
@@ -76,8 +77,6 @@ struct tunnel {
 	} echo[ECHOES];
 	struct tunnel_counters counters;
 };
-
-static const uint8_t gre_header[4] = { 0, 0, 0x08, 0x00 };
 
 uint32_t tunnel_overhead(enum rsip_tunnel type)
 {
@@ -255,9 +254,9 @@ static void batch_add(
 	int tos = pkt->tos, parts = 0;
 
 	if (t->conf.type == RSIP_GRE)
-		iov[parts++] = (struct iovec){ (void *)(uintptr_t)gre_header,
-			sizeof(gre_header) };
-	iov[parts++] = (struct iovec){ p, pkt->len };
+		iov[parts++] = (struct iovec){ t->gre, sizeof(t->gre) };
+	iov[parts].iov_base = p;
+	iov[parts++].iov_len = pkt->len;
 	b->tos[i].head = (struct cmsghdr){
 		.cmsg_len = CMSG_LEN(sizeof(tos)),
 		.cmsg_level = IPPROTO_IP,
@@ -386,15 +385,21 @@ static void on_device(uv_poll_t *poll, int status, int events)
 /* --- life -----------------------------------------------------------------------------
  */
 
-static void tunnel_release(struct tunnel *t)
+static void tunnel_destroy(struct tunnel *t)
 {
-	if (!t->freed || t->handles > 0)
-		return;
-	(void)close(t->plain);
-	(void)close(t->df);
+	if (t->plain >= 0)
+		(void)close(t->plain);
+	if (t->df >= 0)
+		(void)close(t->df);
 	free(t->in);
 	free(t->out);
 	free(t);
+}
+
+static void tunnel_release(struct tunnel *t)
+{
+	if (t->freed && t->handles == 0)
+		tunnel_destroy(t);
 }
 
 static int socket_new(const struct tunnel_conf *conf, int discover)
@@ -474,6 +479,7 @@ int tunnel_new(const struct tunnel_conf *conf, struct tunnel **tunnel, char *why
 		return -ENOMEM;
 	t->conf = *conf;
 	t->plain = t->df = -1;
+	t->gre[2] = 0x08;
 	err = tunnel_open(t);
 	if (err == 0)
 		err = uv_poll_init(conf->loop, &t->poll, t->plain);
@@ -481,8 +487,7 @@ int tunnel_new(const struct tunnel_conf *conf, struct tunnel **tunnel, char *why
 		(void)snprintf(why, why_size,
 			"cannot open the tunnel to the gateway (raw socket): %s",
 			err_text(err));
-		t->freed = true;
-		tunnel_release(t);
+		tunnel_destroy(t);
 		return err;
 	}
 	t->poll.data = t;

@@ -14,11 +14,11 @@
 
 /* What an end holds: numbers of one leased address. */
 struct tunnel_claim {
-	uint32_t address;
 	const struct rsip_range *ports;
 	size_t n_ports;
 	const struct rsip_range *spis;
 	size_t n_spis;
+	uint32_t address;
 	bool all; /* RSA-IP: whatever comes to the address */
 };
 
