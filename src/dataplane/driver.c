@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-static const struct dp_driver *const drivers[] = { &dp_packet, &dp_none, &dp_fake };
+static const struct dp_driver *const drivers[] = { &dp_packet, &dp_none, &dp_fake, NULL };
 
 const struct dp_driver *dp_driver_find(const char *name)
 {
-	for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+	for (size_t i = 0; drivers[i]; i++)
 		if (strcmp(drivers[i]->name, name) == 0)
 			return drivers[i];
 	return NULL;

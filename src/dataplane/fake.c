@@ -14,6 +14,7 @@ struct entry {
 	struct htab_node node;
 	uint32_t bind_id;
 	struct lease lease;
+	struct range *ports, *spis; /* of the lease */
 };
 
 struct dp {
@@ -30,8 +31,8 @@ static void entry_release(void *at)
 {
 	struct entry *e = at;
 
-	free((void *)(uintptr_t)e->lease.ports);
-	free((void *)(uintptr_t)e->lease.spis);
+	free(e->ports);
+	free(e->spis);
 	free(e);
 }
 
@@ -101,8 +102,8 @@ static int fake_install(struct dp *d, const struct lease *lease)
 	}
 	e->bind_id = lease->bind_id;
 	e->lease = *lease;
-	e->lease.ports = copy(lease->ports, lease->n_ports);
-	e->lease.spis = copy(lease->spis, lease->n_spis);
+	e->lease.ports = e->ports = copy(lease->ports, lease->n_ports);
+	e->lease.spis = e->spis = copy(lease->spis, lease->n_spis);
 	struct entry *old = htab_find(&d->leases, &lease->bind_id);
 	if (old) {
 		htab_del(&d->leases, old);
@@ -120,7 +121,7 @@ static void stats(struct dp *d, struct dp_stats *out)
 static int fds(struct dp *d, int out[4])
 {
 	(void)d;
-	(void)out;
+	out[0] = -1; /* nothing to poll */
 	return 0;
 }
 

@@ -5,8 +5,6 @@
 #include "dataplane/reasm.h"
 #include "dataplane/tables.h"
 
-#include <sys/uio.h>
-
 /*
  * What happens to a packet: the outbound (O1-O9) and inbound (I1-I10) procedures of
  * docs/protocol.md on IPv4 packets in memory.  No sockets and no clock: a driver hands
@@ -14,6 +12,12 @@
  */
 
 enum forward_link { LINK_PRIVATE, LINK_PUBLIC, LINKS };
+
+/* A part of a packet; borrowed. */
+struct forward_piece {
+	const void *at;
+	size_t len;
+};
 
 struct forward_out {
 	void *ctx;
@@ -23,7 +27,7 @@ struct forward_out {
 	 * there; a packet that waits for a neighbour's address counts as sent.
 	 */
 	bool (*send)(void *ctx, enum forward_link link, uint32_t dst,
-		const struct iovec *piece, int n);
+		const struct forward_piece *piece, int n);
 };
 
 struct forward_pool {

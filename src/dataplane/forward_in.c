@@ -40,10 +40,12 @@ static bool has_ike_with(struct pass *s, const struct tlease *holder)
 
 	if (!pair)
 		return false;
-	LIST_FOREACH(l, &pair->leases, of_pair)
-	TAILQ_FOREACH(e, &l->learned[LEARNED_IKE].list, by_owner)
-	if (learned_has_peer(e, s->ip.src))
-		return true;
+	for (l = LIST_FIRST(&pair->leases); l; l = LIST_NEXT(l, of_pair)) {
+		e = TAILQ_FIRST(&l->learned[LEARNED_IKE].list);
+		for (; e; e = TAILQ_NEXT(e, by_owner))
+			if (learned_has_peer(e, s->ip.src))
+				return true;
+	}
 	return false;
 }
 

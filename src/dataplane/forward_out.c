@@ -28,8 +28,7 @@ static enum dp_reason pick(struct pass *s, unsigned int methods, struct tlease *
 	*lease = NULL;
 	if (!pair)
 		return DP_OK;
-	LIST_FOREACH(l, &pair->leases, of_pair)
-	{
+	for (l = LIST_FIRST(&pair->leases); l; l = LIST_NEXT(l, of_pair)) {
 		if (!(methods & 1U << l->method))
 			continue;
 		enum dp_reason r = l->tunnel != s->tunnel
@@ -228,7 +227,7 @@ static enum dp_reason out_send(struct pass *s)
 	int tos = ip4_decap_tos(s->outer_tos, s->ip.tos);
 	bool local = forward_pool_of(f, s->ip.dst) != NULL;
 	uint32_t mtu = f->mtu[LINK_PUBLIC];
-	struct iovec piece = { s->p, s->ip.len };
+	const struct forward_piece piece = { s->p, s->ip.len };
 
 	if (tos < 0)
 		return DP_MARTIAN;

@@ -28,7 +28,7 @@ static uint64_t hash_key(const struct htab *t, const void *key)
 int htab_init(struct htab *t, uint32_t key_size, uint64_t secret)
 {
 	*t = (struct htab){ .key_size = key_size, .secret = secret };
-	t->bucket = calloc(FIRST_BUCKETS, sizeof *t->bucket);
+	t->bucket = calloc(FIRST_BUCKETS, sizeof(struct htab_node *));
 	if (!t->bucket)
 		return -ENOMEM;
 	t->buckets = FIRST_BUCKETS;
@@ -61,7 +61,7 @@ static void grow(struct htab *t)
 	struct htab bigger = *t;
 
 	bigger.buckets *= 2;
-	bigger.bucket = calloc(bigger.buckets, sizeof *bigger.bucket);
+	bigger.bucket = calloc(bigger.buckets, sizeof(struct htab_node *));
 	if (!bigger.bucket)
 		return;
 	for (uint32_t i = 0; i < t->buckets; i++) {

@@ -129,9 +129,9 @@ static struct learned *oldest_of(struct learned_owner *o)
 {
 	struct learned *e;
 
-	TAILQ_FOREACH(e, &o->list, by_owner)
-	if (!e->settled)
-		return e;
+	for (e = TAILQ_FIRST(&o->list); e; e = TAILQ_NEXT(e, by_owner))
+		if (!e->settled)
+			return e;
 	return TAILQ_FIRST(&o->list);
 }
 
@@ -214,8 +214,7 @@ static bool only(const struct learned_list *list, uint32_t nb, uint32_t peer,
 {
 	const struct learned *e;
 
-	TAILQ_FOREACH(e, list, by_age)
-	{
+	for (e = TAILQ_FIRST(list); e; e = TAILQ_NEXT(e, by_age)) {
 		if (e->key.nb != nb || !learned_has_peer(e, peer))
 			continue;
 		if (*found && (*found)->host != e->owner->host)

@@ -120,9 +120,8 @@ bool pass_fragments(struct forward *f, enum forward_link link, uint32_t dst,
 	memcpy(hdr, p, hdr_len);
 	for (uint32_t at = 0; at < data; at += step) {
 		uint32_t n = data - at < step ? data - at : step;
-		struct iovec piece[] = { { hdr, hdr_len },
-			/* The sender only reads; iovec has no const. */
-			{ (void *)(uintptr_t)(p + hdr_len + at), n } };
+		const struct forward_piece piece[] = { { hdr, hdr_len },
+			{ p + hdr_len + at, n } };
 
 		if (at == step)
 			blank_options(hdr, hdr_len);
@@ -153,7 +152,7 @@ bool pass_tunnel(struct forward *f, const uint8_t *p, const struct ip4 *ip,
 		memcpy(f->scratch + overhead, p, ip->len);
 		return pass_fragments(f, LINK_PRIVATE, host, f->scratch, whole, mtu);
 	}
-	struct iovec piece[] = { { outer, overhead }, { (void *)(uintptr_t)p, ip->len } };
+	const struct forward_piece piece[] = { { outer, overhead }, { p, ip->len } };
 	return f->out.send(f->out.ctx, LINK_PRIVATE, host, piece, 2);
 }
 
@@ -170,7 +169,7 @@ bool pass_return(struct pass *s, const uint8_t *packet, uint16_t len, uint32_t d
 	if (len > f->mtu[LINK_PUBLIC])
 		return pass_fragments(
 			f, LINK_PUBLIC, dst, packet, len, f->mtu[LINK_PUBLIC]);
-	struct iovec piece = { (void *)(uintptr_t)packet, len };
+	const struct forward_piece piece = { packet, len };
 	return f->out.send(f->out.ctx, LINK_PUBLIC, dst, &piece, 1);
 }
 

@@ -62,8 +62,7 @@ static void make_room(struct reasm *r, uint32_t realm, uint32_t src)
 	struct reasm_entry *e, *oldest = NULL;
 	uint32_t n = 0;
 
-	TAILQ_FOREACH(e, &r->waiting, link)
-	{
+	for (e = TAILQ_FIRST(&r->waiting); e; e = TAILQ_NEXT(e, link)) {
 		if (e->key[0] != realm || e->key[1] != src)
 			continue;
 		if (!oldest)

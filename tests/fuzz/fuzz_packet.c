@@ -35,17 +35,17 @@ static bool is_pool(uint32_t addr)
 	return forward_pool_of(&w.f, addr) != NULL;
 }
 
-static bool on_send(
-	void *ctx, enum forward_link link, uint32_t dst, const struct iovec *piece, int n)
+static bool on_send(void *ctx, enum forward_link link, uint32_t dst,
+	const struct forward_piece *piece, int n)
 {
 	struct ip4 ip = { 0 };
 	size_t len = 0;
 
 	(void)ctx;
 	for (int i = 0; i < n; i++) {
-		MUST(len + piece[i].iov_len <= SENT);
-		memcpy(w.sent + len, piece[i].iov_base, piece[i].iov_len);
-		len += piece[i].iov_len;
+		MUST(len + piece[i].len <= SENT);
+		memcpy(w.sent + len, piece[i].at, piece[i].len);
+		len += piece[i].len;
 	}
 	MUST(ip4_parse(w.sent, w.sent + len, false, &ip));
 	MUST(ip.len == len && len <= w.f.mtu[link] && ip.dst == dst && ip.ttl > 0);

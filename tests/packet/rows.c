@@ -64,22 +64,22 @@ static void fault(struct play *p, const char *what, const char *more)
 	(void)printf("# %s:%u: %s %s\n", p->file, p->line, what, more);
 }
 
-static bool on_send(
-	void *ctx, enum forward_link link, uint32_t dst, const struct iovec *piece, int n)
+static bool on_send(void *ctx, enum forward_link link, uint32_t dst,
+	const struct forward_piece *piece, int n)
 {
 	struct play *p = ctx;
 	size_t len = 0;
 
 	(void)dst;
 	for (int i = 0; i < n; i++)
-		len += piece[i].iov_len;
+		len += piece[i].len;
 	if (p->n_sent == MAX_SENT)
 		return false;
 	struct sent *s = &p->sent[p->n_sent++];
 	*s = (struct sent){ link, 0, malloc(len ? len : 1) };
 	for (int i = 0; i < n; i++) {
-		memcpy(s->bytes + s->len, piece[i].iov_base, piece[i].iov_len);
-		s->len += piece[i].iov_len;
+		memcpy(s->bytes + s->len, piece[i].at, piece[i].len);
+		s->len += piece[i].len;
 	}
 	return true;
 }

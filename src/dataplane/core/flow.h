@@ -96,7 +96,7 @@ CORE void flow_parse(const void *data, const void *end, uint8_t proto, struct fl
 		f->kind = FLOW_SPI;
 		f->spi = be_get32(p + 4);
 		if (p[0] == IP4_TCP || p[0] == IP4_UDP) {
-			const uint8_t *inner = p + (p[1] + 2) * 4;
+			const uint8_t *inner = p + (((uint32_t)p[1] + 2) << 2);
 
 			if (inner + 4 > (const uint8_t *)end)
 				return;

@@ -41,8 +41,8 @@ static const char *const link_words[LINKS] = { "private", "public" };
 
 /* --- out --- */
 
-static bool on_send(
-	void *ctx, enum forward_link link, uint32_t dst, const struct iovec *piece, int n)
+static bool on_send(void *ctx, enum forward_link link, uint32_t dst,
+	const struct forward_piece *piece, int n)
 {
 	struct dp *dp = ctx;
 	struct link_mac to;
@@ -64,7 +64,7 @@ static void on_ready(void *ctx, enum forward_link link, const struct link_mac *t
 	const void *packet, size_t len)
 {
 	struct dp *dp = ctx;
-	struct iovec piece = { (void *)(uintptr_t)packet, len };
+	const struct forward_piece piece = { packet, len };
 
 	link_send(&dp->link[link], to, ETH_P_IP, &piece, 1);
 }
@@ -88,7 +88,7 @@ static void on_arp(struct dp *dp, const struct link_frame *f)
 	const uint8_t *p = f->l3;
 	uint8_t reply[ARP_SIZE];
 	struct link_mac to = { .len = 6 };
-	struct iovec piece = { reply, sizeof reply };
+	const struct forward_piece piece = { reply, sizeof reply };
 
 	if (f->len < ARP_SIZE || l->mac.len != 6 || be_get32(p) != 0x00010800 ||
 		be_get32(p + 4) != 0x06040001)

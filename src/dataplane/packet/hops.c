@@ -62,15 +62,16 @@ static uint32_t attr_addr(const struct nlattr *a)
 }
 
 /* Collect attributes up to max by type; larger ones are ignored. */
+#define ATTRS (RTA_MAX > NDA_MAX ? RTA_MAX + 1 : NDA_MAX + 1)
 struct attrs {
-	const struct nlattr *of[RTA_MAX + 1 > NDA_MAX + 1 ? RTA_MAX + 1 : NDA_MAX + 1];
+	const struct nlattr *of[ATTRS];
 };
 
 static int on_attr(const struct nlattr *a, void *data)
 {
 	struct attrs *t = data;
 
-	if (mnl_attr_get_type(a) < sizeof t->of / sizeof *t->of)
+	if (mnl_attr_get_type(a) < ATTRS)
 		t->of[mnl_attr_get_type(a)] = a;
 	return MNL_CB_OK;
 }
@@ -287,13 +288,13 @@ enum hop_result hops_find(struct hops *h, enum forward_link link, uint32_t dst,
 }
 
 bool hops_hold(struct hops *h, enum forward_link link, uint32_t next,
-	const struct iovec *piece, int n)
+	const struct forward_piece *piece, int n)
 {
 	struct neighbour *to = neighbour_find(h, link, next);
 	size_t len = 0;
 
 	for (int i = 0; i < n; i++)
-		len += piece[i].iov_len;
+		len += piece[i].len;
 	if (!to || to->n_held >= HELD_EACH || h->held >= HELD_MAX)
 		return false;
 	struct held *p = malloc(sizeof *p + len), **last = &to->first;
@@ -302,8 +303,8 @@ bool hops_hold(struct hops *h, enum forward_link link, uint32_t next,
 	*p = (struct held){ .len = len, .since_ms = h->now_ms };
 	uint8_t *at = p->packet;
 	for (int i = 0; i < n; i++) {
-		memcpy(at, piece[i].iov_base, piece[i].iov_len);
-		at += piece[i].iov_len;
+		memcpy(at, piece[i].at, piece[i].len);
+		at += piece[i].len;
 	}
 	while (*last)
 		last = &(*last)->after;

@@ -63,6 +63,6 @@ enum hop_result hops_find(struct hops *h, enum forward_link link, uint32_t dst,
 	struct link_mac *to, uint32_t *next);
 /* After HOP_WAIT: keep a copy until the neighbour answers; false when too many wait. */
 bool hops_hold(struct hops *h, enum forward_link link, uint32_t next,
-	const struct iovec *piece, int n);
+	const struct forward_piece *piece, int n);
 /* Is there a machine with this address on this link? */
 bool hops_has_neighbour(const struct hops *h, enum forward_link link, uint32_t addr);

@@ -184,10 +184,9 @@ static bool take_large(struct link *l, struct link_frame *f, size_t link_hdr)
 	return true;
 }
 
-static bool take_frame(struct link *l, const struct tpacket2_hdr *h, uint32_t status,
-	struct link_frame *f)
+static bool take_frame(struct link *l, uint8_t *at, uint32_t status, struct link_frame *f)
 {
-	uint8_t *at = (uint8_t *)(uintptr_t)h;
+	const struct tpacket2_hdr *h = (const void *)at;
 	size_t link_hdr = (size_t)h->tp_net - h->tp_mac;
 
 	if (status & TP_STATUS_COPY) {
@@ -229,7 +228,7 @@ unsigned int link_receive(struct link *l, unsigned int most,
 			break;
 		memcpy(&from, at + FRAME_ADDR, sizeof from);
 		f.protocol = ntohs(from.sll_protocol);
-		if (!take_frame(l, h, status, &f))
+		if (!take_frame(l, at, status, &f))
 			l->lost++;
 		else if (is_ours(&from, status))
 			fn(ctx, &f);
@@ -269,19 +268,19 @@ static unsigned int send_batch(struct link *l)
 }
 
 void link_send(struct link *l, const struct link_mac *to, uint16_t protocol,
-	const struct iovec *piece, int n)
+	const struct forward_piece *piece, int n)
 {
 	size_t len = 0;
 
 	for (int i = 0; i < n; i++)
-		len += piece[i].iov_len;
+		len += piece[i].len;
 	if (l->n_out == LINK_BATCH || l->out_used + len > OUT_SIZE)
 		l->lost_out += send_batch(l);
 	uint8_t *at = l->out + l->out_used;
 	l->piece[l->n_out] = (struct iovec){ at, len };
 	for (int i = 0; i < n; i++) {
-		memcpy(at, piece[i].iov_base, piece[i].iov_len);
-		at += piece[i].iov_len;
+		memcpy(at, piece[i].at, piece[i].len);
+		at += piece[i].len;
 	}
 	struct sockaddr_ll *addr = &l->to[l->n_out];
 	*addr = (struct sockaddr_ll){ .sll_family = AF_PACKET,

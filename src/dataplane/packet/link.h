@@ -1,5 +1,7 @@
 #pragma once
 
+#include "dataplane/forward.h"
+
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <stdbool.h>
@@ -64,7 +66,7 @@ unsigned int link_receive(struct link *l, unsigned int most,
 
 /* Put one frame into the batch (copied); sends the batch when it is full. */
 void link_send(struct link *l, const struct link_mac *to, uint16_t protocol,
-	const struct iovec *piece, int n);
+	const struct forward_piece *piece, int n);
 /* Send the batch.  Returns how many frames the kernel refused since the last call. */
 unsigned int link_flush(struct link *l);
 /* Frames that came and could not be taken in: ring full, cut, unusable. */
