@@ -42,7 +42,7 @@ static const struct {
 struct ctl {
 	struct server echo, batched, rsipd;
 	struct load *load;
-	char dir[64];
+	char dir[512];
 	unsigned int rounds;
 	struct sample samples[SLICES];
 	struct load_result results[SLICES][ROUNDS_MAX];
@@ -187,9 +187,13 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 static int open_all(struct ctl *c, const char *rsipd)
 {
 	int cpu[2], rc = cores(cpu);
+	const char *tmp = getenv("TMPDIR");
 
 	if (rc)
 		return rc;
+	/* Often in memory, /tmp would make durable commits look cheap. */
+	(void)snprintf(
+		c->dir, sizeof(c->dir), "%s/rsip-ctl.XXXXXX", tmp ? tmp : "/var/tmp");
 	if (!mkdtemp(c->dir)) {
 		perror(c->dir);
 		c->dir[0] = 0;
@@ -205,7 +209,7 @@ static int open_all(struct ctl *c, const char *rsipd)
 
 int main(int argc, char **argv)
 {
-	static struct ctl c = { .dir = "/var/tmp/rsip-ctl.XXXXXX" };
+	static struct ctl c;
 	char self[PATH_MAX], rsipd[PATH_MAX + 16];
 	int rc;
 

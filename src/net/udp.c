@@ -16,9 +16,15 @@
 #include <unistd.h>
 
 #define BATCH 32
-/* Batches read in one call, so that one busy socket does not keep the others waiting. */
-#define BATCHES_A_CALL 16
+/*
+ * Batches read in one call: enough that a thousand busy hosts share one commit, few
+ * enough that one busy socket does not keep the others waiting.
+ */
+#define BATCHES_A_CALL 64
 #define DATAGRAM       65536
+/* From one buffer to the next: not a power of two, or the starts of all of them, which is
+ * all that most datagrams fill, would compete for the same lines of the cache. */
+#define DATAGRAM_STEP (DATAGRAM + 192)
 /* Bytes of answers in one batch: many small ones, or one of the longest. */
 #define OUT_BYTES (256 * 1024)
 #define BUFFER    (4 * 1024 * 1024) /* asked of the kernel, both ways */
@@ -64,13 +70,13 @@ struct udp_batch *udp_batch_new(void)
 
 	if (b == NULL)
 		return NULL;
-	b->in_bytes = malloc((size_t)BATCH * DATAGRAM);
+	b->in_bytes = malloc((size_t)BATCH * DATAGRAM_STEP);
 	if (b->in_bytes == NULL) {
 		free(b);
 		return NULL;
 	}
 	for (size_t i = 0; i < BATCH; i++)
-		b->in_at[i] = (struct iovec){ b->in_bytes + i * DATAGRAM, DATAGRAM };
+		b->in_at[i] = (struct iovec){ b->in_bytes + i * DATAGRAM_STEP, DATAGRAM };
 	return b;
 }
 
@@ -85,9 +91,14 @@ void udp_batch_free(struct udp_batch *b)
 /* --- in -------------------------------------------------------------------------------
  */
 
-/* The address of ours that a datagram was sent to; 0 if the kernel did not say. */
-static uint32_t local_of(struct msghdr *m)
+/*
+ * The address of ours that a datagram was sent to; 0 if the kernel did not say.  A socket
+ * that is bound to one address needs no telling, and is spared the control messages.
+ */
+static uint32_t local_of(const struct udp *u, struct msghdr *m)
 {
+	if (u->at.addr != 0)
+		return u->at.addr;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
 		struct in_pktinfo info;
 
@@ -106,7 +117,7 @@ static void deliver(struct udp *u, struct udp_batch *b, unsigned int i)
 		.transport = TRANSPORT_UDP,
 		.addr = ntohl(b->in_from[i].sin_addr.s_addr),
 		.port = ntohs(b->in_from[i].sin_port),
-		.local = local_of(&b->in[i].msg_hdr),
+		.local = local_of(u, &b->in[i].msg_hdr),
 		.local_port = u->at.port,
 	};
 
@@ -120,6 +131,7 @@ static void deliver(struct udp *u, struct udp_batch *b, unsigned int i)
 static int receive(struct udp *u)
 {
 	struct udp_batch *b = u->batch;
+	bool any = u->at.addr == 0;
 	int n;
 
 	for (unsigned int i = 0; i < BATCH; i++)
@@ -128,8 +140,8 @@ static int receive(struct udp *u)
 			.msg_namelen = sizeof(b->in_from[i]),
 			.msg_iov = &b->in_at[i],
 			.msg_iovlen = 1,
-			.msg_control = b->in_control[i].bytes,
-			.msg_controllen = sizeof(b->in_control[i].bytes),
+			.msg_control = any ? b->in_control[i].bytes : NULL,
+			.msg_controllen = any ? sizeof(b->in_control[i].bytes) : 0,
 		};
 	n = recvmmsg(u->fd, b->in, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n && !u->closing; i++)
@@ -207,15 +219,17 @@ void udp_send(struct udp *u, const struct peer *to, const uint8_t *bytes, size_t
 		.sin_port = htons(to->port),
 		.sin_addr.s_addr = htonl(to->addr),
 	};
-	control_fill(&b->out_control[i], to->local);
 	b->out[i].msg_hdr = (struct msghdr){
 		.msg_name = &b->out_to[i],
 		.msg_namelen = sizeof(b->out_to[i]),
 		.msg_iov = &b->out_at[i],
 		.msg_iovlen = 1,
-		.msg_control = b->out_control[i].bytes,
-		.msg_controllen = sizeof(b->out_control[i].bytes),
 	};
+	if (u->at.addr != 0)
+		return;
+	control_fill(&b->out_control[i], to->local);
+	b->out[i].msg_hdr.msg_control = b->out_control[i].bytes;
+	b->out[i].msg_hdr.msg_controllen = sizeof(b->out_control[i].bytes);
 }
 
 void udp_flush(struct udp *u)
@@ -244,7 +258,8 @@ static int socket_open(const struct net_endpoint *at, int *result)
 
 	if (fd < 0)
 		return -errno;
-	if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) != 0 ||
+	if ((at->addr == 0 &&
+		    setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) != 0) ||
 		bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0)
 		err = -errno;
 	/* As far as the kernel lets us; both work without. */

@@ -58,37 +58,47 @@ struct store {
 	char error[STORE_WHY];
 };
 
-static int system_read(struct store_clock *self, struct store_time *now)
+/* 32 hexadecimal digits with dashes between; as an ID any 16 bytes of it would do. */
+static bool boot_id_read(uint8_t boot_id[static 16])
 {
-	struct timespec boot, wall;
 	char text[37] = "";
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t got = 0;
 	size_t n = 0;
 
-	(void)self;
 	if (fd >= 0) {
 		got = read(fd, text, sizeof(text) - 1);
 		(void)close(fd);
 	}
-	memset(now, 0, sizeof(*now));
-	/* 32 hexadecimal digits with dashes between; as an ID any 16 bytes of it would
-	 * do. */
+	memset(boot_id, 0, 16);
 	for (ssize_t i = 0; i < got; i++) {
 		char digit[2] = { text[i], 0 };
 
 		if (text[i] == '-' || n >= 32)
 			continue;
-		now->boot_id[n / 2] = (uint8_t)((unsigned long)now->boot_id[n / 2] << 4 |
-						strtoul(digit, NULL, 16));
+		boot_id[n / 2] = (uint8_t)((unsigned long)boot_id[n / 2] << 4 |
+					   strtoul(digit, NULL, 16));
 		n++;
 	}
+	return n == 32;
+}
+
+static int system_read(struct store_clock *self, struct store_time *now)
+{
+	struct timespec boot, wall;
+
+	memset(now, 0, sizeof(*now));
+	if (!self->has_boot_id)
+		self->has_boot_id = boot_id_read(self->boot_id);
+	if (!self->has_boot_id)
+		return ERR_UNSUPPORTED;
 	if (clock_gettime(CLOCK_BOOTTIME, &boot) != 0 ||
 		clock_gettime(CLOCK_REALTIME, &wall) != 0)
 		return -errno;
+	memcpy(now->boot_id, self->boot_id, sizeof(now->boot_id));
 	now->boot_ms = (uint64_t)boot.tv_sec * 1000 + (uint64_t)boot.tv_nsec / 1000000;
 	now->wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
-	return n == 32 ? 0 : ERR_UNSUPPORTED;
+	return 0;
 }
 
 struct store_clock store_clock_system(void)

@@ -30,6 +30,9 @@ struct store_time {
 struct store_clock {
 	int (*read)(struct store_clock *self, struct store_time *now);
 	void *ctx;
+	/* Of the system's clock: read once, since a process lives in one boot. */
+	uint8_t boot_id[16];
+	bool has_boot_id;
 };
 struct store_clock store_clock_system(void);
 
