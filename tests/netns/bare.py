@@ -39,7 +39,7 @@ class BareHost:
     def receive(self, seconds=3.0):
         """The next packet out of the tunnel, or None."""
         self.tunnel.settimeout(seconds)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, BlockingIOError):
             outer = Packet(self.tunnel.recv(65535))
             assert (outer.src, outer.dst) == (NA, self.address), outer
             return Packet(outer.payload)

@@ -179,6 +179,8 @@ def test_expired_lease_carries_nothing(network):
     host.send(bare.udp(NB, port))
     wait_for(lambda: [p for p in wire.read() if p.src == NB], "the leased port does not get through")
     wait_for(lambda: not gateway.show("bindings"), "the lease does not run out")
+    while host.receive(0):  # the peer's ICMP
+        pass
     wire.packets.clear()
     before = drops(gateway)
     ends.send(bare.raw(bare.esp(Y, NB, spi)))
@@ -262,7 +264,7 @@ def test_ping_from_outside_ends_at_the_gateway(network):
     assert host.receive(0) is None
 
 
-# The driver needs no root: the same road in a user namespace.
+# The driver needs no root: rsipd and bare hosts in a user namespace.
 def test_unprivileged_user_namespace():
     here = os.path.dirname(os.path.abspath(__file__))
     words = [os.path.join(here, "alone")]
@@ -277,7 +279,7 @@ def test_unprivileged_user_namespace():
         pytest.skip(f"nobody cannot do this here: {probe.stdout.strip() or 'build is not readable'}")
     env = dict(os.environ, RSIP_ALONE="1", PYTHONDONTWRITEBYTECODE="1", HOME="/tmp")
     p = subprocess.run([*nobody, *words, "/usr/bin/python3", "-m", "pytest", "-q", "-p",
-        "no:cacheprovider", __file__, "-k", "two_hosts and one-peer or expired"], env=env, text=True,
-        capture_output=True, timeout=120)
+        "no:cacheprovider", __file__, "-k", "expired or counted"], env=env, text=True, capture_output=True,
+        timeout=120)
     assert p.returncode == 0, p.stdout[-4000:] + p.stderr
-    assert "3 passed" in p.stdout, p.stdout
+    assert " skipped" not in p.stdout, p.stdout

@@ -139,16 +139,16 @@ class Net:
             finally:
                 enter(home)
 
-    def pids(self):
-        """What lives in the namespaces, whoever started it (daemons of `rsip up`)."""
-        found = []
-        for n in self.names:
-            p = subprocess.run(["ip", "netns", "pids", self.ns(n)], capture_output=True, text=True)
-            found += [int(w) for w in p.stdout.split()]
-        return found
+    def pids(self, name):
+        """What lives in a namespace, whoever started it (daemons of `rsip up`)."""
+        p = subprocess.run(["ip", "netns", "pids", self.ns(name)], capture_output=True, text=True)
+        return [int(w) for w in p.stdout.split()]
 
     def close(self, keep_files=False):
-        end_processes(self.pids() + [p.pid for p in self.processes if p.poll() is None])
+        # The hosts' before the gateway's, so that they need not wait for a dead one.
+        for n in self.names:
+            end_processes(self.pids(n))
+        end_processes([p.pid for p in self.processes if p.poll() is None])
         for p in self.processes:
             p.wait()
         for n in self.names:
