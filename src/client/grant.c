@@ -251,7 +251,7 @@ struct binding *grant_pull(struct rsip_session *s, uint32_t bind_id)
 	if (!b)
 		return NULL;
 	s->n_held--;
-	memmove(&s->held[i], &s->held[i + 1], (s->n_held - i) * sizeof *s->held);
+	memmove(&s->held[i], &s->held[i + 1], (s->n_held - i) * sizeof(struct binding *));
 	return b;
 }
 

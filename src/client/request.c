@@ -29,10 +29,7 @@ void request_unqueue(struct rsip_session *s, struct request *r)
 
 bool request_fail_waiting(struct rsip_session *s, enum rsip_failure why)
 {
-	struct request *r;
-
-	DL_FOREACH(s->queue, r)
-	{
+	for (struct request *r = s->queue; r; r = r->next) {
 		if (r == s->work)
 			continue;
 		if (r->kind == RSIP_REQ_DEREGISTER)
@@ -44,10 +41,7 @@ bool request_fail_waiting(struct rsip_session *s, enum rsip_failure why)
 
 void request_forget(struct rsip_session *s, uint32_t bind_id)
 {
-	struct request *r;
-
-	DL_FOREACH(s->queue, r)
-	{
+	for (struct request *r = s->queue; r; r = r->next) {
 		if (r != s->work && r->bind_id == bind_id)
 			r->fail = RSIP_FAIL_LOST;
 	}

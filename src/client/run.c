@@ -69,10 +69,7 @@ static void refuse(struct rsip_session *s, struct request *r, enum rsip_failure 
 
 static bool refuse_waiting(struct rsip_session *s)
 {
-	struct request *r;
-
-	DL_FOREACH(s->queue, r)
-	{
+	for (struct request *r = s->queue; r; r = r->next) {
 		if (r != s->work && r->fail) {
 			refuse(s, r, r->fail);
 			return true;
@@ -114,7 +111,7 @@ static bool start(struct rsip_session *s, struct request *r, uint64_t now_us)
 	uint32_t counter = next_counter(s, r->kind);
 	enum rsip_failure failure = r->probe ? RSIP_FAIL_NONE : ask_encode(s, r, counter);
 
-	if (failure == RSIP_FAIL_POLICY) {
+	if (failure == RSIP_FAIL_POLICY && !r->own) {
 		refuse(s, r, failure);
 		return true;
 	}

@@ -43,7 +43,7 @@ struct rsip_session *rsip_session_new(const struct rsip_session_conf *conf)
 	s->answered = true;
 	s->deadline_us = NEVER;
 	if (conf_fill(&s->conf))
-		s->held = calloc(s->conf.max_bindings, sizeof *s->held);
+		s->held = calloc(s->conf.max_bindings, sizeof(struct binding *));
 	if (!s->held) {
 		free(s);
 		return NULL;
@@ -57,8 +57,8 @@ void rsip_session_free(struct rsip_session *s)
 
 	if (!s)
 		return;
-	DL_FOREACH_SAFE(s->queue, r, next)
-	{
+	for (r = s->queue; r; r = next) {
+		next = r->next;
 		free(r);
 	}
 	for (size_t i = 0; i < s->n_held; i++)
