@@ -24,6 +24,7 @@ static __attribute__((format(printf, 2, 3))) bool fault(
 	va_list args;
 
 	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): only with other files */
 	(void)vsnprintf(c->why, c->why_size, format, args);
 	va_end(args);
 	return false;
