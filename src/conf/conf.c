@@ -97,10 +97,11 @@ static int read_pieces(struct arena *a, const struct conf_text *t,
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): written to through the conf_where */
 int conf_parse(const char *file, const char *text, struct conf **conf, char *why,
 	size_t why_size)
 {
-	const struct conf_where w = { file, why, why_size };
+	struct conf_where w = { .file = file, .why = why, .why_size = why_size };
 	struct conf_pieces p = { 0 };
 	struct conf_text t = { 0 };
 	struct arena *a = calloc(1, sizeof(*a));
@@ -179,6 +180,8 @@ int conf_load(const char *file, struct conf **conf, char *why, size_t why_size)
 		return conf_fail(&w, 0, "longer than a configuration can be");
 	if (err != 0)
 		return conf_fail(&w, 0, "cannot be read: %s", err_text(err));
+	if (text == NULL)
+		return -ENOMEM; /* not after a success, but not every reader sees that */
 	if (strlen(text) != len)
 		err = conf_fail(&w, 0, "not a text file: it has a zero byte");
 	else

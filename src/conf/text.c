@@ -159,13 +159,14 @@ static _Thread_local struct reading {
 
 static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
 {
-	struct value *v = calloc(1, sizeof(*v) + strlen(text) + 1);
+	size_t size = strlen(text) + 1;
+	struct value *v = calloc(1, sizeof(*v) + size);
 
 	(void)opt;
 	if (v == NULL)
 		return -1;
 	v->line = cfg->line;
-	(void)strcpy(v->text, text);
+	memcpy(v->text, text, size);
 	*(void **)result = v;
 	return 0;
 }

@@ -149,6 +149,7 @@ static void gather_clients(struct listing *l)
 	engine_each_registration(l->source->engine, note_registration, l);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): others of its kind write to weight */
 static int item_client(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
 {
 	struct registration r;

@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,12 +36,18 @@ static FILE *proc_open(const struct own *o, const char *name)
 static void read_local_range(struct own *o)
 {
 	FILE *f = proc_open(o, "sys/net/ipv4/ip_local_port_range");
+	char line[64], *end;
+	unsigned long lo, hi;
 
 	o->local = (struct range){ 1, 0 };
 	if (f == NULL)
 		return;
-	if (fscanf(f, "%" SCNu32 " %" SCNu32, &o->local.lo, &o->local.hi) != 2)
-		o->local = (struct range){ 1, 0 };
+	if (fgets(line, sizeof(line), f) != NULL) {
+		lo = strtoul(line, &end, 10);
+		hi = strtoul(end, NULL, 10);
+		if (lo >= 1 && lo <= hi && hi <= 65535)
+			o->local = (struct range){ (uint32_t)lo, (uint32_t)hi };
+	}
 	(void)fclose(f);
 }
 
@@ -108,31 +113,41 @@ static int socket_fail(
 	return ERR_CONFIG;
 }
 
-/* The last four bytes of an IPv6 address that is an IPv4 one, or of ::. */
-static bool local_v6(const char *hex, uint32_t *addr)
+/* Eight hexadecimal digits are four bytes of an address as they lie in memory. */
+static uint32_t hex_word(const char *digits)
 {
-	unsigned int word[4];
+	char copy[9] = "";
 
-	if (sscanf(hex, "%8x%8x%8x%8x", &word[0], &word[1], &word[2], &word[3]) != 4)
-		return false;
-	*addr = ntohl(word[3]);
-	return word[0] == 0 && word[1] == 0 && (word[2] == 0 || ntohl(word[2]) == 0xffff);
+	memcpy(copy, digits, 8);
+	return ntohl((uint32_t)strtoul(copy, NULL, 16));
 }
 
-/* Lines of /proc/net/tcp and its like: "  0: 0100007F:1F90 ...", bytes as in memory. */
+/* The IPv4 address of an IPv6 one that is mapped, or of :: for every address. */
+static bool local_v6(const char *hex, uint32_t *addr)
+{
+	uint32_t middle = hex_word(hex + 16);
+
+	*addr = hex_word(hex + 24);
+	return hex_word(hex) == 0 && hex_word(hex + 8) == 0 &&
+	       (middle == 0xffff || (middle == 0 && *addr == 0));
+}
+
+/* Lines of /proc/net/tcp and its like: "  0: 0100007F:1F90 ...". */
 static bool local_of(const char *line, bool v6, uint32_t *addr, uint32_t *port)
 {
-	char hex[33];
-	unsigned int word, p;
+	const char *hex = strchr(line, ':');
+	size_t len;
 
-	if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%x", hex, &p) != 2)
+	if (hex == NULL)
+		return false; /* the heading */
+	hex += 1 + strspn(hex + 1, " ");
+	len = strspn(hex, "0123456789abcdefABCDEF");
+	if (hex[len] != ':' || len != (v6 ? 32U : 8U))
 		return false;
-	*port = p;
+	*port = (uint32_t)strtoul(hex + len + 1, NULL, 16);
 	if (v6)
-		return strlen(hex) == 32 && local_v6(hex, addr);
-	if (strlen(hex) != 8 || sscanf(hex, "%x", &word) != 1)
-		return false;
-	*addr = ntohl(word);
+		return local_v6(hex, addr);
+	*addr = hex_word(hex);
 	return true;
 }
 

@@ -361,7 +361,7 @@ static int source_fill(struct rsipd *d)
 	s->turn = &d->turn;
 	s->driver = d->plane.driver->name;
 	s->config_file = d->config_file;
-	s->listen = d->listen_text;
+	s->listen = (const char *const *)d->listen_text;
 	s->n_listen = n;
 	s->udp = d->conf->engine.udp;
 	s->tcp = d->conf->engine.tcp;
@@ -488,7 +488,7 @@ void rsipd_close(struct rsipd *d)
 	engine_free(d->engine);
 	turn_fini(&d->turn);
 	for (size_t i = 0; d->listen_text != NULL && d->listen_text[i] != NULL; i++)
-		free((void *)(uintptr_t)d->listen_text[i]);
+		free(d->listen_text[i]);
 	free(d->listen_text);
 	conf_free(d->conf);
 }

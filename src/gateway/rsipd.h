@@ -34,8 +34,8 @@ struct rsipd {
 	struct turn turn;
 	struct watch watch;
 	struct control_source source;
-	const char **listen_text; /* of source */
-	char fault[RSIPD_WHY];    /* what needs the operator, "" when nothing does */
+	char **listen_text;    /* of source */
+	char fault[RSIPD_WHY]; /* what needs the operator, "" when nothing does */
 	uv_prepare_t prepare;
 	uv_check_t check;
 	uv_timer_t timer; /* of engine and data plane */

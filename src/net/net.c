@@ -52,12 +52,11 @@ void net_free(struct net *n)
 {
 	if (n == NULL)
 		return;
-	n->parts = 1 + n->n_udp + (n->tcp != NULL);
 	for (size_t i = 0; i < n->n_udp; i++)
 		udp_free(n->udp[i], on_part_gone, n);
 	if (n->tcp != NULL)
 		tcp_free(n->tcp, on_part_gone, n);
-	on_part_gone(n); /* the one counted for us: there may be no other */
+	on_part_gone(n); /* the one of net_new() */
 }
 
 static int open_endpoint(
@@ -70,6 +69,7 @@ static int open_endpoint(
 	if (err != 0)
 		return err;
 	n->n_udp++;
+	n->parts++;
 	*what = "TCP";
 	return n->tcp != NULL ? tcp_listen(n->tcp, at) : 0;
 }
@@ -90,21 +90,38 @@ static void explain(const struct net_endpoint *at, const char *what, int err, ch
 		addr_format(at->addr, addr), at->port, what, err_text(err), next);
 }
 
+/* Without sockets yet; NULL when memory is short. */
+static struct net *net_alloc(const struct net_conf *conf)
+{
+	struct net *n = calloc(1, sizeof(*n));
+	struct udp **udp = calloc(conf->n_endpoints + 1, sizeof(struct udp *));
+	struct udp_batch *batch = udp_batch_new();
+
+	if (n == NULL || udp == NULL || batch == NULL) {
+		udp_batch_free(batch);
+		free(udp);
+		free(n);
+		return NULL;
+	}
+	n->parts = 1; /* ours, until net_free() */
+	n->conf = *conf;
+	n->conf.endpoints = NULL; /* only of the caller's call */
+	n->batch = batch;
+	n->udp = udp;
+	return n;
+}
+
 int net_new(uv_loop_t *loop, const struct net_conf *conf, struct net **net, char *why,
 	size_t why_size)
 {
-	struct net *n = calloc(1, sizeof(*n));
+	struct net *n = net_alloc(conf);
 	const char *what = "";
-	int err = -ENOMEM;
+	int err;
 
 	if (n == NULL)
-		return err;
-	n->conf = *conf;
-	n->conf.endpoints = NULL; /* only of the caller's call */
-	n->batch = udp_batch_new();
-	n->udp = calloc(conf->n_endpoints + 1, sizeof(struct udp *));
-	if (n->batch != NULL && n->udp != NULL)
-		err = conf->tcp ? tcp_new(loop, &n->conf, &n->counters, &n->tcp) : 0;
+		return -ENOMEM;
+	err = conf->tcp ? tcp_new(loop, &n->conf, &n->counters, &n->tcp) : 0;
+	n->parts += n->tcp != NULL;
 	for (size_t i = 0; i < conf->n_endpoints && err == 0; i++) {
 		err = open_endpoint(n, loop, &conf->endpoints[i], &what);
 		if (err != 0)

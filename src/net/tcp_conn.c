@@ -320,9 +320,25 @@ void tcp_conn_flush(struct tcp_conn *c)
 /* --- limits ---------------------------------------------------------------------------
  */
 
-void tcp_conn_sweep(struct tcp_conn *c, uint64_t now_ms)
+/* Answers that nobody reads, or a request that does not end. */
+static bool is_stalled(const struct tcp_conn *c, uint64_t now_ms)
+{
+	uint64_t stall_ms = c->tcp->conf->limits.stall_ms;
+
+	if (queued(c) > 0 && now_ms - c->wrote_ms > stall_ms)
+		return true;
+	return c->have > 0 && !tcp_conn_has_more(c) && now_ms - c->begun_ms > stall_ms;
+}
+
+static bool is_idle(const struct tcp_conn *c, uint64_t now_ms)
 {
 	const struct net_limits *limit = &c->tcp->conf->limits;
+
+	return now_ms - c->idle_ms > (c->spoke ? limit->idle_ms : limit->stall_ms);
+}
+
+void tcp_conn_sweep(struct tcp_conn *c, uint64_t now_ms)
+{
 	size_t left = queued(c);
 
 	if (left < c->written_at)
@@ -330,11 +346,8 @@ void tcp_conn_sweep(struct tcp_conn *c, uint64_t now_ms)
 	c->written_at = left;
 	if (c->discard && now_ms - c->begun_ms > DISCARD_MS)
 		tcp_conn_close(c, TCP_CLOSE_PEER);
-	else if (left > 0 && now_ms - c->wrote_ms > limit->stall_ms)
+	else if (is_stalled(c, now_ms))
 		tcp_conn_close(c, NET_CLOSE_STALL);
-	else if (c->have > 0 && !tcp_conn_has_more(c) &&
-		 now_ms - c->begun_ms > limit->stall_ms)
-		tcp_conn_close(c, NET_CLOSE_STALL);
-	else if (now_ms - c->idle_ms > (c->spoke ? limit->idle_ms : limit->stall_ms))
+	else if (is_idle(c, now_ms))
 		tcp_conn_close(c, NET_CLOSE_IDLE);
 }
