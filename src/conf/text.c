@@ -10,6 +10,7 @@
  * - A file that ends inside a section, a string or a comment is taken as it is.  So
  *   that is looked for before, too.
  * - A key given twice replaces the first one silently, but not without freeing it.
+ * - An empty string in place of a key ends the reading without an error message.
  * - Inside a section the error function sees no file name.
  */
 #include "conf/text.h"
@@ -153,7 +154,8 @@ struct value {
  */
 static _Thread_local struct reading {
 	const struct conf_where *where;
-	bool failed;
+	bool failed, short_of_memory;
+	int line;     /* of the last value */
 	int replaced; /* the line of a value that another took the place of */
 } * reading;
 
@@ -163,9 +165,11 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
 	struct value *v = calloc(1, sizeof(*v) + size);
 
 	(void)opt;
-	if (v == NULL)
+	if (v == NULL) {
+		reading->short_of_memory = true;
 		return -1;
-	v->line = cfg->line;
+	}
+	v->line = reading->line = cfg->line;
 	memcpy(v->text, text, size);
 	*(void **)result = v;
 	return 0;
@@ -344,8 +348,12 @@ static int parse(struct arena *a, cfg_t *cfg, const char *text,
 	reading = NULL;
 	if (r.failed)
 		return ERR_CONFIG;
-	if (rc != CFG_SUCCESS)
+	if (r.short_of_memory)
 		return -ENOMEM;
+	/* An empty string where a key should stand is refused without a word. */
+	if (rc != CFG_SUCCESS)
+		return conf_fail(w, r.line > cfg->line ? r.line : cfg->line,
+			"something else than a key, a value or a section stands here");
 	if (r.replaced != 0)
 		return conf_fail(w, r.replaced,
 			"this value is given again further down; keep one of the two");

@@ -145,6 +145,7 @@ BAD = [
     ("gateway", 1, ""),
     ("gateway { listen }", 1, ""),
     ('gateway { listen = { "10.0.0.1:1" "10.0.0.2:1" } }', 1, "unexpected token"),
+    ('gateway {\n state-dir = "/x" "" }', 2, "something else"),
     ('include("/etc/passwd")', 1, "include"),
 ]
 
