@@ -55,11 +55,25 @@ static void log_add(struct rig *r, const struct effect *e)
 		to->text = watch_text(e);
 }
 
+/*
+ * A listener goes with the whole address that it listens on, and over TCP without a
+ * connection the host can't be told (A-R-14).
+ */
+static void end_untold(struct rig *r, const struct lease *l)
+{
+	const struct registration *reg = model_registration(&r->store, l->client_id);
+
+	if (l->method == METHOD_LISTEN && reg != NULL &&
+		reg->peer.transport == TRANSPORT_TCP)
+		watch_ended(r, l->bind_id);
+}
+
 static void persist(struct rig *r, const struct effect *e)
 {
 	bool gone = e->persist.gone;
 
 	r->persists++;
+	r->repeated = false;
 	switch (e->persist.kind) {
 	case PERSIST_REGISTRATION:
 		if (!gone) {
@@ -77,6 +91,7 @@ static void persist(struct rig *r, const struct effect *e)
 			break;
 		}
 		(void)rows_put(&r->gone, &e->persist.lease->bind_id);
+		end_untold(r, e->persist.lease);
 		if (!model_lease_drop(&r->store, e->persist.lease->bind_id))
 			rig_fail(r, "forgets lease %u, which the store has not",
 				e->persist.lease->bind_id);
@@ -295,6 +310,15 @@ int rig_reload(struct rig *r, const struct setup *setup)
 /* --- restart --------------------------------------------------------------------------
  */
 
+/* After a reload or a torn write a resting tuple may have no place any more. */
+static bool is_pooled(const struct rig *r, const struct resting *rest)
+{
+	bool dedicated;
+
+	return !r->torn && setup_pool_of(&r->setup, rest->address, &dedicated) != NULL &&
+	       dedicated == (rest->kind == REST_ADDRESS);
+}
+
 /*
  * As the daemon does it: registrations, then leases, then resting tuples; a record that
  * the engine refuses as past or clashing is deleted.
@@ -325,7 +349,7 @@ static void restore(struct rig *r, struct model *kept)
 
 		if (engine_restore_resting(r->engine, rest, r->now_ms) == 0)
 			model_resting_put(&r->store, rest);
-		else if (rest->until_ms > r->now_ms && r->crash_at == 0)
+		else if (rest->until_ms > r->now_ms && is_pooled(r, rest))
 			rig_fail(r, "refuses its own resting tuple");
 	}
 }

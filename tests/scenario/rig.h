@@ -28,7 +28,7 @@ struct rig_client { /* a Client ID that was handed out, and to whom */
 	uint32_t client_id, host;
 };
 struct rig_bind { /* likewise a Bind ID */
-	uint32_t bind_id, host;
+	uint32_t bind_id, host, client_id;
 	bool ended; /* its end was acknowledged */
 };
 
@@ -56,7 +56,7 @@ struct rig {
 	const struct peer *from;
 	const uint8_t *request;
 	size_t request_len;
-	bool repeated;
+	bool repeated; /* byte for byte, and nothing was stored on it */
 	struct rows last;
 	/* Addresses that the pools once had, in `seen` of rig_check(). */
 	char fault[RIG_FAULT_MAX];

@@ -215,10 +215,11 @@ static void port_sums(struct address_check *c, const struct engine_address *a)
 	if (a->ports_held != held || a->ports_resting != resting ||
 		(pool != NULL && a->ports_free != free_))
 		rig_fail(c->r,
-			"an address counts %u ports free, %u held, %u resting; they are "
+			"address %08x counts %u ports free, %u held, %u resting; they "
+			"are "
 			"%u, %u, %u",
-			a->ports_free, a->ports_held, a->ports_resting, free_, held,
-			resting);
+			a->address, a->ports_free, a->ports_held, a->ports_resting, free_,
+			held, resting);
 }
 
 static void spi_sums(struct address_check *c, const struct engine_address *a)
@@ -246,8 +247,8 @@ static void spi_sums(struct address_check *c, const struct engine_address *a)
 			(unsigned long long)resting);
 }
 
-/* An address leased as a whole is nobody else's (F-2-03). */
-static void exclusive(struct address_check *c, uint32_t address)
+/* An address leased as a whole is nobody else's (F-2-03).  Is this one? */
+static bool exclusive(struct address_check *c, uint32_t address)
 {
 	const struct lease *owner = NULL;
 
@@ -269,14 +270,14 @@ static void exclusive(struct address_check *c, uint32_t address)
 			rig_fail(c->r, "lease %u is on the address that lease %u owns",
 				l->bind_id, owner->bind_id);
 	}
+	return owner != NULL;
 }
 
 static bool check_address(void *ctx, const struct engine_address *a)
 {
 	struct address_check *c = ctx;
 
-	exclusive(c, a->address);
-	if (!a->dedicated) {
+	if (!exclusive(c, a->address) && !a->dedicated) {
 		port_sums(c, a);
 		spi_sums(c, a);
 	}

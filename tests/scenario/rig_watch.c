@@ -84,6 +84,7 @@ void watch_client_ended(struct rig *r, uint32_t client_id)
  */
 void watch_reloaded(struct rig *r)
 {
+	struct registration reg;
 	struct lease l;
 
 	for (size_t i = r->told.leases.n; i-- > 0;) {
@@ -91,6 +92,12 @@ void watch_reloaded(struct rig *r)
 
 		if (engine_lease_find(r->engine, id, &l) != 0)
 			watch_ended(r, id);
+	}
+	for (size_t i = r->told.registrations.n; i-- > 0;) {
+		uint32_t id = model_registration_at(&r->told, i)->client_id;
+
+		if (engine_registration_find(r->engine, id, &reg) != 0)
+			watch_client_ended(r, id);
 	}
 }
 
@@ -189,9 +196,11 @@ static void grant(struct rig *r, const struct effect *e, uint32_t client, uint32
 {
 	const struct lease *kept = model_lease(&r->store, bind);
 	const struct lease *carried = model_lease(&r->plane, bind);
-	struct rig_bind b = { .bind_id = bind, .host = e->reply.to.addr };
+	struct rig_bind b = { bind, e->reply.to.addr, client, false };
+	const struct rig_bind *old = rows_find(&r->binds, &bind);
 
-	if (rows_find(&r->binds, &bind) != NULL)
+	/* Random numbers meet again some day, but not while both matter (A-W-22). */
+	if (old != NULL && (!old->ended || old->client_id == client))
 		rig_fail(r, "Bind ID %u was used before", bind);
 	(void)rows_put(&r->binds, &b);
 	if (kept == NULL) {
@@ -216,8 +225,8 @@ static void registered(
 	const struct registration *kept = model_registration(&r->store, client);
 	struct rig_client c = { client, e->reply.to.addr };
 
-	if (rows_find(&r->clients, &client) != NULL)
-		rig_fail(r, "Client ID %u was used before", client);
+	if (model_registration(&r->told, client) != NULL)
+		rig_fail(r, "Client ID %u is used twice", client);
 	(void)rows_put(&r->clients, &c);
 	if (client == 0 || kept == NULL || kept->host != e->reply.to.addr ||
 		kept->expires_ms != r->now_ms + 1000ull * lease_s) {

@@ -377,14 +377,26 @@ static bool listed(const struct prefix4 *p, size_t n, uint32_t addr)
 	return false;
 }
 
+/* Network and broadcast address of a pool's prefix are not leased (A-C-01). */
+static bool pooled(const struct prefix4 *p, size_t n, uint32_t addr)
+{
+	for (size_t i = 0; i < n; i++)
+		if (prefix_has(&p[i], addr) &&
+			(p[i].len >= 31 ||
+				(addr != p[i].addr &&
+					addr != (p[i].addr | ~prefix_mask(p[i].len)))))
+			return true;
+	return false;
+}
+
 const struct engine_pool *setup_pool_of(
 	const struct setup *s, uint32_t addr, bool *dedicated)
 {
 	for (size_t i = 0; i < s->conf.n_pools; i++) {
 		const struct engine_pool *p = &s->pools[i];
 
-		*dedicated = listed(p->dedicated, p->n_dedicated, addr);
-		if (*dedicated || listed(p->shared, p->n_shared, addr))
+		*dedicated = pooled(p->dedicated, p->n_dedicated, addr);
+		if (*dedicated || pooled(p->shared, p->n_shared, addr))
 			return p;
 	}
 	return NULL;

@@ -109,7 +109,7 @@ static void restore(struct rig *r, const struct vector *v, uint32_t host,
 	assert_int_equal(engine_restore_lease(r->engine, &l, r->now_ms), 0);
 	model_lease_put(&r->store, &l);
 	model_lease_put(&r->told, &l);
-	(void)rows_put(&r->binds, &(struct rig_bind){ .bind_id = bind_id, .host = host });
+	(void)rows_put(&r->binds, &(struct rig_bind){ bind_id, host, client_id, false });
 }
 
 static void bring_to_state(struct rig *r, const struct vector *v)
