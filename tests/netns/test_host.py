@@ -103,7 +103,7 @@ def comm(pid):
 # --- up and down ------------------------------------------------------------------------------
 
 
-# F-2-13, F-3.1-03, F-3.1-07, F-1-01: both behind one address at once, by leased ports only.
+# F-2-13, F-3.1-03, F-3.1-07, F-1-01, F-2-04, P-9.9-07: both behind one address at once, by leased ports only.
 @pytest.mark.parametrize("options", [(), ("--transport", "udp"), ("--tunnel", "gre"),
     ("--method", "rsap-ip")], ids=["default", "udp", "gre", "rsap-ip"])
 def test_two_hosts_up(network, x1, x2, service, options):
@@ -265,7 +265,7 @@ def test_many_ports(network, gateway, x1):
     assert len([b for b in lease.bindings if b["spis"]]) == 1
 
 
-# Every leased range is drawn from, none of the others.
+# F-2-09: every leased range is drawn from, none of the others.
 def test_every_leased_port_is_used(network, x1, service):
     x1.up("--ports", "4", "--method", "rsap-ip")
     joined = x1.one("lease", "--ports", "3", "--method", "rsap-ip")
@@ -375,6 +375,7 @@ def test_extend_and_free(network, gateway, x1):
     assert x1.failing("extend", bind)[0] == 1
 
 
+# P-9.16-05, P-9.17-03: a peer that was never contacted reaches the listener.
 def test_listen_and_query(network, gateway, x1):
     x1.up()
     listener = x1.one("listen", "--port", "7070")
@@ -532,7 +533,7 @@ def test_gateway_without_memory(network, gateway, x1, service):
     assert talk.request(held, "again") == f"y saw {NB} {own}: again"
 
 
-# Nb kept, client ID and bind IDs kept, connection kept.
+# P-10.2.1-02: Nb kept, client ID and bind IDs kept, connection kept.
 def test_daemon_killed(network, gateway, x1, service):
     x1.up()
     x1.rsip("lease", "--spi", "0xc0010000", "--ports", "0")

@@ -190,7 +190,7 @@ def demultiplexing():
         public(esp(spi))
     say("count in.no_spi 7")
 
-    case("ports-in", "F-2-15, P-8.6-02: by port, UDP and TCP alike, in the bind's tunnel type.")
+    case("ports-in", "F-2-15, P-8.6-02, P-8.2-07: by port, UDP and TCP alike, in the bind's tunnel type.")
     lease(1, X1, method="rsap-ip", ports=PORTS1)
     lease(2, X2, method="rsap-ip", ports=PORTS2, tunnel="gre")
     one, two = udp(Y, 53, NB, 20495), IP(src=Y, dst=NB, id=4, flags="DF") / TCP(sport=80,
@@ -309,7 +309,7 @@ def outbound():
         say(f"misuse {X1} 307 0")
         say(f"count out.tunnel_type {k}")
 
-    case("unregistered", "P-6-12: tunnelled data of a stranger is never forwarded.")
+    case("unregistered", "P-6-12, P-10.2.2-06: tunnelled data of a stranger is never forwarded.")
     lease(1, X1, ports=PORTS1)
     private(tunnel(udp(NB, 20480, Y, 1), "10.0.0.99"))
     say("misuse 10.0.0.99 312 0")

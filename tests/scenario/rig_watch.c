@@ -9,12 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The last request of a source, to tell a repetition. */
+/*
+ * The latest requests of a source, to tell a repetition: the gateway stores the answer to
+ * the last one that it processed, and others may have come since.
+ */
+#define SOURCE_LAST 16
+
 struct source {
 	uint32_t addr;
 	enum transport transport;
 	uint16_t port;
-	uint64_t hash;
+	uint64_t hash[SOURCE_LAST];
+	uint32_t next;
 };
 
 static int source_cmp(const void *va, const void *vb)
@@ -42,16 +48,18 @@ bool watch_repeated(struct rig *r)
 {
 	struct source s = { .addr = r->from->addr,
 		.transport = r->from->transport,
-		.port = r->from->port,
-		.hash = 14695981039346656037u };
-	const struct source *old;
-	bool same;
+		.port = r->from->port };
+	struct source *known = rows_find(&r->last, &s);
+	uint64_t hash = 14695981039346656037u;
+	bool same = false;
 
 	for (size_t i = 0; i < r->request_len; i++)
-		s.hash = (s.hash ^ r->request[i]) * 1099511628211u;
-	old = rows_find(&r->last, &s);
-	same = old != NULL && old->hash == s.hash;
-	(void)rows_put(&r->last, &s);
+		hash = (hash ^ r->request[i]) * 1099511628211u;
+	if (known == NULL)
+		known = rows_put(&r->last, &s);
+	for (size_t i = 0; i < SOURCE_LAST; i++)
+		same = same || known->hash[i] == hash;
+	known->hash[known->next++ % SOURCE_LAST] = hash;
 	return same;
 }
 

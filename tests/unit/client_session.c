@@ -5,7 +5,8 @@
 
 static int tag;
 
-/* P-9.2-01, P-10.1-03, P-B-02: the first message is REGISTER_REQUEST with counter 1. */
+/* P-9.2-01, P-10.1-03, P-B-02, P-5-04: over UDP the first message is REGISTER_REQUEST
+ * with counter 1. */
 static void test_register(void **state)
 {
 	struct fake f;

@@ -26,6 +26,7 @@ static struct conf *parse(const char *text)
 	return c;
 }
 
+/* P-12-01 */
 static void defaults(void **state)
 {
 	struct conf *c = parse("");

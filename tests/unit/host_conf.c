@@ -32,6 +32,7 @@ static int load(const char *text, struct host_conf *c, char why[static 512])
 	return err;
 }
 
+/* P-12-01 */
 static void test_defaults(void **state)
 {
 	struct host_conf c;
