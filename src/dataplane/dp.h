@@ -93,7 +93,10 @@ struct dp_driver {
 	int (*install)(struct dp *dp, const struct lease *lease);
 	void (*remove)(struct dp *dp, uint32_t bind_id);
 	void (*stats)(struct dp *dp, struct dp_stats *out);
-	/* Descriptors to poll for reading (at most 4); returns how many. */
+	/*
+	 * Descriptors to poll for reading (at most 4); returns how many.  They stay the
+	 * same until close and never report an error.
+	 */
 	int (*fds)(struct dp *dp, int fds[4]);
 	/* Handle what is ready, then timers; never blocks.  Bounded work per call. */
 	void (*service)(struct dp *dp, uint64_t now_ms);

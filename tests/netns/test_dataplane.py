@@ -225,6 +225,24 @@ def test_no_route(net):
     net.at_peer(lambda p: p.dst == "192.0.2.1" and ESP in p and p[ESP].seq == 2)
 
 
+# A link that goes down and comes back.
+def test_link_down_and_up(net):
+    for link in ("wan0", "lan0"):
+        net.ip(net.n, "link", "set", link, "down")
+        net.dp.stats()
+        net.ip(net.n, "link", "set", link, "up")
+    out = esp(0x36, 1, src=NB, dst=Y)
+    # A link that comes up takes its time to carry.
+    for _ in range(50):
+        net.from_host(out)
+        if any(IP in f and f[IP].proto == 50 for f in net.peer.frames(0.1)):
+            break
+    else:
+        raise AssertionError("nothing is carried after the link came back")
+    net.from_peer(esp(SPI1, 7))
+    net.at_host(lambda p: ESP in p and p[ESP].seq == 7)
+
+
 # A link that is deleted and made anew under its name is served again.
 def test_link_made_anew():
     n = dpnet.Net("a")

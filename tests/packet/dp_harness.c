@@ -208,6 +208,9 @@ static void run(const struct dp_driver *d, struct dp *dp)
 
 		if (poll(p, (nfds_t)n + 1, wait) < 0)
 			return;
+		for (int i = 0; i < n; i++)
+			if (p[i + 1].revents & (POLLERR | POLLNVAL | POLLHUP))
+				fail("poll", "an error on a descriptor of the driver");
 		d->service(dp, now_ms());
 		if (p[0].revents && !commands(d, dp))
 			return;

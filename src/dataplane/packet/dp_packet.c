@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 /* Frames of one link in one call: others wait for the loop too. */
 #define BUDGET   1024
@@ -33,6 +35,7 @@ struct dp {
 	struct silence silence;
 	char interface[LINKS][IF_NAMESIZE];
 	bool silenced;
+	int poll; /* an epoll descriptor over the others */
 	uint64_t now_ms;
 	uint8_t segment[65536];
 };
@@ -207,6 +210,25 @@ static int open_link(struct dp *dp, enum forward_link i, const char **what)
 	return err;
 }
 
+/*
+ * One descriptor for the loop.  A link that goes down raises an error on its socket, and
+ * event loops give up a descriptor with an error; on this one it is only a wake-up.
+ */
+static int open_poll(struct dp *dp)
+{
+	const int fds[] = { dp->link[LINK_PRIVATE].rx, dp->link[LINK_PUBLIC].rx,
+		hops_fd(&dp->hops) };
+	struct epoll_event event = { .events = EPOLLIN };
+
+	dp->poll = epoll_create1(EPOLL_CLOEXEC);
+	if (dp->poll < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
+		if (epoll_ctl(dp->poll, EPOLL_CTL_ADD, fds[i], &event))
+			return -errno;
+	return 0;
+}
+
 static int open_all(struct dp *dp, uint64_t secret, const char **what)
 {
 	dp->hops.ready = on_ready;
@@ -217,13 +239,19 @@ static int open_all(struct dp *dp, uint64_t secret, const char **what)
 		return err;
 	(void)take_links(dp);
 	err = open_link(dp, LINK_PRIVATE, what);
-	return err ? err : open_link(dp, LINK_PUBLIC, what);
+	err = err ? err : open_link(dp, LINK_PUBLIC, what);
+	if (err)
+		return err;
+	*what = "descriptor for the event loop";
+	return open_poll(dp);
 }
 
 static void packet_close(struct dp *dp)
 {
 	if (!dp)
 		return;
+	if (dp->poll >= 0)
+		(void)close(dp->poll);
 	for (int i = 0; i < LINKS; i++)
 		link_close(&dp->link[i]);
 	if (dp->silenced)
@@ -275,6 +303,7 @@ static int packet_open(const struct dp_conf *conf, const struct dp_events *event
 
 	if (!dp)
 		return -ENOMEM;
+	dp->poll = -1;
 	for (int i = 0; i < LINKS; i++)
 		dp->link[i].rx = dp->link[i].tx = -1;
 	int err = find_interfaces(dp, conf, why, why_size);
@@ -322,10 +351,8 @@ static void packet_stats(struct dp *dp, struct dp_stats *out)
 
 static int packet_fds(struct dp *dp, int fds[4])
 {
-	fds[0] = dp->link[LINK_PRIVATE].rx;
-	fds[1] = dp->link[LINK_PUBLIC].rx;
-	fds[2] = hops_fd(&dp->hops);
-	return 3;
+	fds[0] = dp->poll;
+	return 1;
 }
 
 static uint64_t packet_deadline(const struct dp *dp)
