@@ -218,18 +218,19 @@ static enum dp_reason in_find(struct pass *s, struct tlease **l)
  * I9.  An ICMP error comes from any router: what it quotes was judged on the way out.  A
  * reply and IKE by cookie were found by the sender's address.
  */
-static enum dp_reason in_policy(const struct pass *s, const struct tlease *l)
+static enum dp_reason in_policy(struct pass *s, const struct tlease **l)
 {
-	bool found_by_peer =
-		s->flow.kind == FLOW_ICMP_ERROR || s->flow.kind == FLOW_ICMP_REPLY;
-	struct flow judged = s->flow;
+	enum dp_reason r;
 
-	if (is_ike_port(&judged, judged.dport) && l->method == METHOD_RSIPSEC)
-		judged.kind = FLOW_SPI;
-	if (found_by_peer ||
-		verdict_remote(&l->remote, s->ip.src, &judged, judged.sport) == DP_OK)
+	if (s->flow.kind == FLOW_ICMP_ERROR || s->flow.kind == FLOW_ICMP_REPLY)
 		return DP_OK;
-	return DP_INGRESS_POLICY;
+	if (is_ike_port(&s->flow, s->flow.dport) && (*l)->method == METHOD_RSIPSEC)
+		s->flow.kind = FLOW_SPI; /* judged by address alone */
+	if (s->flow.kind == FLOW_PORTS)
+		r = pass_remote(s, s->flow.dport, 0, s->ip.src, s->flow.sport, l);
+	else
+		r = verdict_remote(&(*l)->remote, s->ip.src, &s->flow, s->flow.sport);
+	return r ? DP_INGRESS_POLICY : DP_OK;
 }
 
 /* The path MTU to the tunnel's far end. */
@@ -336,8 +337,9 @@ bool pass_inbound(struct pass *s)
 	enum dp_reason r = in_find(s, &l);
 	if (r == DP_ICMP_UNMATCHED && own)
 		return false;
-	r = r ? r : in_policy(s, l);
-	r = r ? r : deliver(s, l);
+	const struct tlease *to = l;
+	r = r ? r : in_policy(s, &to);
+	r = r ? r : deliver(s, to);
 	if (r)
 		pass_drop(s, r);
 	return true;

@@ -91,10 +91,10 @@ static enum dp_reason out_ports(struct pass *s, const struct taddr *a)
 				      s->flow.sport == FLOW_NATT_PORT);
 		return shared ? out_ike(s) : DP_ADDRPORT_UNALLOWED;
 	}
+	enum dp_reason r =
+		pass_remote(s, s->flow.sport, s->tunnel, s->ip.dst, s->flow.dport, &l);
 	s->lease = l;
-	if (l->tunnel != s->tunnel)
-		return DP_TUNNEL_TYPE;
-	return verdict_remote(&l->remote, s->ip.dst, &s->flow, s->flow.dport);
+	return r;
 }
 
 /*

@@ -87,6 +87,37 @@ bool pass_join(struct pass *s, struct reasm *r, uint32_t realm)
 	}
 }
 
+static enum dp_reason judge(const struct pass *s, const struct tlease *l,
+	enum tunnel_type tunnel, uint32_t remote, uint16_t remote_port)
+{
+	if (tunnel && l->tunnel != tunnel)
+		return DP_TUNNEL_TYPE;
+	return verdict_remote(&l->remote, remote, &s->flow, remote_port);
+}
+
+enum dp_reason pass_remote(const struct pass *s, uint16_t port, enum tunnel_type tunnel,
+	uint32_t remote, uint16_t remote_port, const struct tlease **l)
+{
+	enum dp_reason worst = judge(s, *l, tunnel, remote, remote_port);
+	const struct tpair *pair;
+
+	if (worst == DP_OK || !(*l)->shares)
+		return worst;
+	pair = tables_pair(&s->f->tables, (*l)->host, (*l)->address);
+	for (const struct tlease *at = NULL;
+		(at = tables_next_by_port(pair, at, port)) != NULL;) {
+		enum dp_reason r = judge(s, at, tunnel, remote, remote_port);
+
+		if (r != DP_OK && verdict_further(worst, r) == worst)
+			continue;
+		*l = at;
+		worst = r;
+		if (r == DP_OK)
+			break;
+	}
+	return worst;
+}
+
 /*
  * Later fragments carry only options with the copied flag (RFC 791 3.1); the others
  * become no-ops, so that the header keeps its length.

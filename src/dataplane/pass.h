@@ -59,5 +59,13 @@ bool pass_tunnel(struct forward *f, const uint8_t *p, const struct ip4 *ip,
  */
 bool pass_quoted(const struct pass *s, struct ip4 *ip, struct flow *flow);
 
+/*
+ * A port's lease is l; may it be used with this remote, in this tunnel (0: any)?  Where
+ * the host's leases share the port, one that allows suffices (A-D-03 of the catalogue):
+ * *l becomes that one, else the one that got furthest.
+ */
+enum dp_reason pass_remote(const struct pass *s, uint16_t port, enum tunnel_type tunnel,
+	uint32_t remote, uint16_t remote_port, const struct tlease **l);
+
 /* The inbound procedure on a packet to a pool address; false: left to the kernel. */
 bool pass_inbound(struct pass *s);

@@ -152,6 +152,10 @@ static int add_ports(struct taddr *a, struct tlease *l)
 	}
 	for (size_t i = 0; i < l->n_ports; i++) {
 		for (uint32_t p = l->ports[i].lo; p <= l->ports[i].hi; p++) {
+			if (a->port[p]) {
+				l->shares = a->port[p]->shares = true;
+				continue;
+			}
 			a->port[p] = l;
 			a->ports++;
 		}
@@ -159,14 +163,39 @@ static int add_ports(struct taddr *a, struct tlease *l)
 	return 0;
 }
 
-static void del_ports(struct taddr *a, const struct tlease *l)
+struct tlease *tables_next_by_port(
+	const struct tpair *pair, const struct tlease *l, uint16_t port)
+{
+	struct tlease *next = l ? LIST_NEXT(l, of_pair) : LIST_FIRST(&pair->leases);
+
+	while (next && !ranges_have(next->ports, next->n_ports, port))
+		next = LIST_NEXT(next, of_pair);
+	return next;
+}
+
+/* Whose the port is when l has gone. */
+static struct tlease *heir(
+	const struct tpair *pair, const struct tlease *l, uint16_t port)
+{
+	struct tlease *next = NULL;
+
+	if (!l->shares || !pair)
+		return NULL;
+	do {
+		next = tables_next_by_port(pair, next, port);
+	} while (next == l);
+	return next;
+}
+
+static void del_ports(struct taddr *a, const struct tpair *pair, const struct tlease *l)
 {
 	for (size_t i = 0; a->port && i < l->n_ports; i++) {
 		for (uint32_t p = l->ports[i].lo; p <= l->ports[i].hi; p++) {
-			if (a->port[p] == l) {
-				a->port[p] = NULL;
+			if (a->port[p] != l)
+				continue;
+			a->port[p] = heir(pair, l, (uint16_t)p);
+			if (!a->port[p])
 				a->ports--;
-			}
 		}
 	}
 	if (a->ports == 0) {
@@ -206,7 +235,7 @@ static void unindex(struct tables *t, struct tlease *l)
 	struct thost *h = tables_host(t, l->host);
 
 	if (a) {
-		del_ports(a, l);
+		del_ports(a, p, l);
 		del_spis(t, a, l);
 		if (a->whole == l)
 			a->whole = NULL;
@@ -316,7 +345,7 @@ static bool clashes(
 	for (size_t i = 0; i < l->n_ports; i++) {
 		for (uint32_t p = l->ports[i].lo; p <= l->ports[i].hi; p++) {
 			at = tables_by_port(a, (uint16_t)p);
-			if (at && at != but)
+			if (at && at != but && at->host != l->host)
 				return true;
 		}
 	}

@@ -23,6 +23,7 @@ struct tlease {
 	struct remote remote;
 	struct range *ports, *spis;
 	size_t n_ports, n_spis;
+	bool shares; /* a port, with another lease of this host (LISTEN) */
 	LIST_ENTRY(tlease) of_pair;
 	struct learned_owner learned[LEARNED_KINDS];
 };
@@ -68,8 +69,8 @@ void tables_fini(struct tables *t);
 
 /*
  * Add, or replace by bind ID; an extension (same host, address, ports, SPIs) keeps what
- * the lease learned.  Copies.  ERR_EXISTS when a port, SPI or whole address belongs to
- * another lease and ERR_NOSPACE when the tables are full change nothing; after -ENOMEM
+ * the lease learned.  Copies.  ERR_EXISTS when a port belongs to another host, an SPI
+ * or whole address to another lease, and ERR_NOSPACE when the tables are full change nothing; after -ENOMEM
  * the lease is not there.
  */
 int tables_install(struct tables *t, const struct lease *lease);
@@ -78,5 +79,9 @@ void tables_remove(struct tables *t, uint32_t bind_id);
 struct thost *tables_host(const struct tables *t, uint32_t host);
 struct tpair *tables_pair(const struct tables *t, uint32_t host, uint32_t address);
 struct taddr *tables_address(const struct tables *t, uint32_t address);
+/* Of several leases that share the port, which are one host's, any one. */
 struct tlease *tables_by_port(const struct taddr *a, uint16_t port);
+/* The lease behind l (NULL: the first) of this pair that covers the port, or NULL. */
+struct tlease *tables_next_by_port(
+	const struct tpair *pair, const struct tlease *l, uint16_t port);
 struct tlease *tables_by_spi(const struct tables *t, const struct taddr *a, uint32_t spi);

@@ -85,6 +85,37 @@ static void test_bounds(void **state)
 	tables_fini(&t);
 }
 
+/* LISTEN on a port that the host holds already: whichever ends, the other has the port.
+ */
+static void test_shared_port(void **state)
+{
+	struct lease assigned = make(1, 11), listening = make(2, 11), other = make(3, 12);
+
+	(void)state;
+	listening.method = METHOD_LISTEN;
+	listening.n_spis = other.n_spis = 0;
+	for (uint32_t first = 1; first <= 2; first++) {
+		struct tables t;
+
+		assert_int_equal(tables_init(&t, 7), 0);
+		assert_int_equal(tables_install(&t, &assigned), 0);
+		assert_int_equal(tables_install(&t, &listening), 0);
+		assert_int_equal(tables_install(&t, &other), ERR_EXISTS);
+		const struct tpair *pair = tables_pair(&t, 11, NB);
+		const struct tlease *a = tables_next_by_port(pair, NULL, 20480);
+		assert_non_null(tables_next_by_port(pair, a, 20480));
+		tables_remove(&t, first);
+		for (uint16_t port = 20480; port <= 20495; port++)
+			assert_int_equal(
+				tables_by_port(tables_address(&t, NB), port)->bind_id,
+				3 - first);
+		tables_remove(&t, 3 - first);
+		assert_null(tables_address(&t, NB));
+		assert_int_equal(tables_install(&t, &other), 0);
+		tables_fini(&t);
+	}
+}
+
 /* An extension keeps what was learned, another set of ports does not. */
 static void test_replace(void **state)
 {
@@ -295,6 +326,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_install),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_shared_port),
 		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_whole_space),
