@@ -70,8 +70,8 @@ void tables_fini(struct tables *t);
 /*
  * Add, or replace by bind ID; an extension (same host, address, ports, SPIs) keeps what
  * the lease learned.  Copies.  ERR_EXISTS when a port belongs to another host, an SPI
- * or whole address to another lease, and ERR_NOSPACE when the tables are full change nothing; after -ENOMEM
- * the lease is not there.
+ * or whole address to another lease, and ERR_NOSPACE when the tables are full change
+ * nothing; after -ENOMEM the lease is not there.
  */
 int tables_install(struct tables *t, const struct lease *lease);
 void tables_remove(struct tables *t, uint32_t bind_id);

@@ -210,7 +210,8 @@ static void walk_dataplane(struct walk *w)
 	family(w, "rsip_icmp_answered_total", METRICS_COUNTER, "ICMP messages sent.");
 	sample(w, w->stats.icmp_answered);
 	family(w, "rsip_frames_lost_total", METRICS_COUNTER,
-		"Frames that came while the driver was behind, or that it could not use.");
+		"Frames that came while the driver was behind, or that it could not "
+		"use.");
 	sample(w, w->stats.lost);
 }
 
