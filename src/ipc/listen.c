@@ -44,7 +44,7 @@ static int lock_take(const char *path, int *lock)
 
 	lock_name(path, name);
 	for (;;) {
-		struct stat mine, named;
+		struct stat mine = { 0 }, named;
 		int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		int err = 0;
 

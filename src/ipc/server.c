@@ -257,12 +257,20 @@ static void call_free(struct ipc_call *call)
 	free(call);
 }
 
+static void on_unknown(void *ctx, struct ipc_call *call, json_t *params)
+{
+	(void)ctx;
+	(void)params;
+	ipc_error(call, IPC_METHOD_NOT_FOUND, "no method %s here",
+		json_string_value(json_object_get(call->request, "method")));
+}
+
 static ipc_handler method_find(const struct ipc_server *s, const char *name)
 {
 	for (const struct ipc_method *m = s->conf.methods; m->name != NULL; m++)
 		if (strcmp(m->name, name) == 0)
 			return m->run;
-	return NULL;
+	return on_unknown;
 }
 
 /* Takes over the request. */
@@ -270,7 +278,6 @@ static void conn_dispatch(struct conn *c, json_t *request)
 {
 	const char *method = json_string_value(json_object_get(request, "method"));
 	json_t *params = json_object_get(request, "parameters");
-	ipc_handler run;
 
 	if (method == NULL || (params != NULL && !json_is_object(params))) {
 		json_decref(request);
@@ -292,12 +299,8 @@ static void conn_dispatch(struct conn *c, json_t *request)
 		conn_close(c);
 		return;
 	}
-	run = method_find(c->server, method);
 	c->dispatching = true;
-	if (run == NULL)
-		ipc_error(c->call, IPC_METHOD_NOT_FOUND, "no method %s here", method);
-	else
-		run(c->server->conf.ctx, c->call, params);
+	method_find(c->server, method)(c->server->conf.ctx, c->call, params);
 	c->dispatching = false;
 }
 

@@ -52,15 +52,15 @@ static struct MHD_Response *answer_metrics(struct metrics_http *h, unsigned int 
 
 static struct MHD_Response *answer_health(struct metrics_http *h, unsigned int *status)
 {
-	char why[METRICS_WHY + 1] = "ok";
+	char why[METRICS_WHY] = "", line[METRICS_WHY + 1];
 
 	*status = MHD_HTTP_OK;
 	if (h->conf.healthy != NULL && !h->conf.healthy(h->conf.ctx, why, METRICS_WHY))
 		*status = MHD_HTTP_SERVICE_UNAVAILABLE;
 	else
 		(void)snprintf(why, sizeof(why), "ok");
-	(void)strcat(why, "\n"); /* why has a byte over for it */
-	return answer_text(why, strlen(why), MHD_RESPMEM_MUST_COPY);
+	(void)snprintf(line, sizeof(line), "%s\n", why);
+	return answer_text(line, strlen(line), MHD_RESPMEM_MUST_COPY);
 }
 
 static struct MHD_Response *answer_error(unsigned int code, unsigned int *status)

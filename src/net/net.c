@@ -9,6 +9,7 @@
 #include "net/tcp.h"
 #include "net/udp.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ void net_free(struct net *n)
 {
 	if (n == NULL)
 		return;
+	assert(n->udp != NULL || n->n_udp == 0);
 	for (size_t i = 0; i < n->n_udp; i++)
 		udp_free(n->udp[i], on_part_gone, n);
 	if (n->tcp != NULL)

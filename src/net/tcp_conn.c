@@ -326,7 +326,7 @@ static bool is_stalled(const struct tcp_conn *c, uint64_t now_ms)
 	uint64_t stall_ms = c->tcp->conf->limits.stall_ms;
 
 	if (queued(c) > 0 && now_ms - c->wrote_ms > stall_ms)
-		return true;
+		return true; /* it does not read */
 	return c->have > 0 && !tcp_conn_has_more(c) && now_ms - c->begun_ms > stall_ms;
 }
 

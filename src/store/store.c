@@ -225,14 +225,12 @@ static int file_lock(const char *path, int *lock)
 		return -errno;
 	if (fstat(fd, &st) != 0)
 		err = -errno;
-	else if (!S_ISREG(st.st_mode))
+	else if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		err = ERR_CORRUPT;
 	else if ((st.st_mode & 0222) == 0)
 		err = -EACCES; /* root could write it, but somebody did not want that */
 	else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
 		err = errno == EWOULDBLOCK ? ERR_EXISTS : -errno;
-	else if (st.st_size == 0)
-		err = ERR_CORRUPT;
 	if (err != 0)
 		(void)close(fd);
 	else
