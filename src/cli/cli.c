@@ -294,9 +294,9 @@ static const struct cli_command *command_find(
 	return found;
 }
 
-static int command_run(struct cli *cli, const struct path *path, int argc, char **argv)
+static int command_run(struct cli *cli, const struct path *path,
+	const struct cli_command *command, int argc, char **argv)
 {
-	const struct cli_command *command = path->at[path->n - 1];
 	void *own = calloc(1, command->options_size > 0 ? command->options_size : 1);
 	enum parsed parsed;
 	int n, status;
@@ -354,5 +354,6 @@ int cli_main(const struct cli_command *commands, int argc, char **argv)
 		commands = next->sub;
 	}
 	argv[0] = name;
-	return command_run(&cli, &path, argc, argv);
+	assert(path.n > 0);
+	return command_run(&cli, &path, path.at[path.n - 1], argc, argv);
 }

@@ -178,39 +178,44 @@ static int show_pools(struct cli *cli, const void *options, int argc, char **arg
 	return status;
 }
 
-/* Nested objects and lists as "a.b value" lines. */
-static void print_tree(const char *prefix, const json_t *value)
+static void print_leaf(const char *name, const json_t *value)
+{
+	if (json_is_string(value))
+		(void)printf("%-40s %s\n", name, json_string_value(value));
+	else if (json_is_integer(value))
+		(void)printf("%-40s %" JSON_INTEGER_FORMAT "\n", name,
+			json_integer_value(value));
+	else if (json_is_real(value))
+		(void)printf("%-40s %.9g\n", name, json_real_value(value));
+	else if (json_is_boolean(value))
+		(void)printf("%-40s %s\n", name, json_is_true(value) ? "yes" : "no");
+	else
+		(void)printf("%-40s -\n", name);
+}
+
+/* Nested objects and lists as "a.b value" lines; jansson bounds how deep they are. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
+static void print_tree(const char *prefix, json_t *value)
 {
 	const char *key;
 	json_t *member;
 	char name[160];
-	void *iter;
 	size_t i;
 
-	if (json_is_object(value)) {
-		for (iter = json_object_iter((json_t *)(uintptr_t)value); iter != NULL;
-			iter = json_object_iter_next((json_t *)(uintptr_t)value, iter)) {
-			key = json_object_iter_key(iter);
-			(void)snprintf(name, sizeof(name), "%s%s%s", prefix,
-				prefix[0] != 0 ? "." : "", key);
-			print_tree(name, json_object_iter_value(iter));
-		}
-	} else if (json_is_array(value)) {
+	if (json_is_array(value)) {
 		json_array_foreach(value, i, member)
 		{
 			print_tree(prefix, member);
 		}
-	} else if (json_is_string(value)) {
-		(void)printf("%-40s %s\n", prefix, json_string_value(value));
-	} else if (json_is_integer(value)) {
-		(void)printf("%-40s %" JSON_INTEGER_FORMAT "\n", prefix,
-			json_integer_value(value));
-	} else if (json_is_real(value)) {
-		(void)printf("%-40s %.9g\n", prefix, json_real_value(value));
+	} else if (json_is_object(value)) {
+		json_object_foreach(value, key, member)
+		{
+			(void)snprintf(name, sizeof(name), "%s%s%s", prefix,
+				prefix[0] != 0 ? "." : "", key);
+			print_tree(name, member);
+		}
 	} else {
-		(void)printf("%-40s %s\n", prefix,
-			json_is_true(value) ? "yes"
-					    : (json_is_false(value) ? "no" : "-"));
+		print_leaf(prefix, value);
 	}
 }
 
