@@ -20,7 +20,7 @@ int host_ike_strongswan(struct cli *cli, const void *options, int argc, char **a
 struct host_options {
 	const char *gateway, *conf, *method, *transport, *tunnel, *source;
 	const char *address, *spi, *remote, *user, *output;
-	struct cli_u32 ports, spis, port, lease;
+	struct cli_u32 ports, ports_max, spis, port, lease;
 	bool exact;
 };
 

@@ -27,6 +27,11 @@
 	{                                                                           \
 		"ports", 0, CLI_U32, AT(ports), "N", "how many ports (64)", 0, most \
 	}
+#define OPT_PORTS_MAX                                                          \
+	{                                                                      \
+		"ports-max", 0, CLI_U32, AT(ports_max), "N",                   \
+			"grow to so many when they run short (1024)", 0, 65535 \
+	}
 #define OPT_SPIS                                                                  \
 	{                                                                         \
 		"spis", 0, CLI_U32, AT(spis), "N", "how many SPIs (64)", 1, 65535 \
@@ -81,8 +86,8 @@
 	}
 
 const struct cli_option host_up_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
-	OPT_PORTS(65535), OPT_SPIS, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPT_ADDRESS,
-	OPT_LEASE, OPT_END };
+	OPT_PORTS(65535), OPT_PORTS_MAX, OPT_SPIS, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE,
+	OPT_ADDRESS, OPT_LEASE, OPT_END };
 
 const struct cli_option host_lease_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
@@ -137,6 +142,7 @@ json_t *host_params(const struct host_options *o)
 	bad |= put_text(params, "spi", o->spi);
 	bad |= put_text(params, "remote", o->remote);
 	bad |= put_number(params, "ports", &o->ports);
+	bad |= put_number(params, "ports-max", &o->ports_max);
 	bad |= put_number(params, "port", &o->port);
 	bad |= put_number(params, "spis", &o->spis);
 	bad |= put_number(params, "lease", &o->lease);

@@ -23,6 +23,8 @@ void host_conf_init(struct host_conf *c)
 		.transport = RSIP_TCP,
 		.ports = HOST_PORTS,
 		.spis = HOST_SPIS,
+		.ports_max = HOST_PORTS_MAX,
+		.ports_quiet_s = HOST_PORTS_QUIET,
 	};
 }
 
@@ -130,6 +132,16 @@ static bool set_ports(struct host_conf *c, const char *v)
 	return set_number(&c->ports, v, 0, 65535);
 }
 
+static bool set_ports_max(struct host_conf *c, const char *v)
+{
+	return set_number(&c->ports_max, v, 0, 65535);
+}
+
+static bool set_ports_quiet(struct host_conf *c, const char *v)
+{
+	return set_number(&c->ports_quiet_s, v, 1, 86400);
+}
+
 static bool set_spis(struct host_conf *c, const char *v)
 {
 	return set_number(&c->spis, v, 1, 65535);
@@ -151,6 +163,8 @@ static const struct key {
 	{ "method", set_method, "is not rsap-ip, rsa-ip or rsipsec" },
 	{ "tunnel", set_tunnel, "is neither ipip nor gre" },
 	{ "ports", set_ports, "is not a number from 0 to 65535" },
+	{ "ports-max", set_ports_max, "is not a number from 0 to 65535" },
+	{ "ports-quiet", set_ports_quiet, "is not a number of seconds from 1 to 86400" },
 	{ "spis", set_spis, "is not a number from 1 to 65535" },
 	{ "lease", set_lease, "is not a number of seconds" },
 	{ "device", set_device, "is not auto, kernel or tun" },

@@ -14,6 +14,8 @@
 #define HOST_CONF_DEFAULT "/etc/rsip/rsip.conf"
 #define HOST_PORTS        64
 #define HOST_SPIS         64
+#define HOST_PORTS_MAX    1024
+#define HOST_PORTS_QUIET  60
 
 /* What carries tunnel packets on this side. */
 enum host_device {
@@ -30,7 +32,9 @@ struct host_conf {
 	enum rsip_kind method;   /* 0: RSIPSEC where listed, else RSAP-IP */
 	enum rsip_tunnel tunnel; /* 0: the gateway's choice */
 	uint32_t ports, spis;
-	uint32_t lease_s; /* wish; 0: none */
+	uint32_t ports_max;     /* `up` grows to so many when ports run short */
+	uint32_t ports_quiet_s; /* ... and gives back what was not used for so long */
+	uint32_t lease_s;       /* wish; 0: none */
 	enum host_device device;
 };
 

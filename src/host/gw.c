@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CONNECT_MIN_MS  100
 #define CONNECT_MAX_MS  5000
@@ -149,6 +150,8 @@ static void register_start(struct gw *gw)
 		trouble(gw, "cannot register", rsip_result_text(result));
 }
 
+static void on_connect_due(uv_timer_t *timer);
+
 /* --- is the gateway still of our mind? ------------------------------------------------
  */
 
@@ -160,8 +163,11 @@ static void on_checked(struct req *req, const struct rsip_event *ev)
 	gw->checking = false;
 	if (ev->type == RSIP_EVENT_ANSWER)
 		gw->trouble[0] = 0;
-	else if (ev->failure == RSIP_FAIL_TIMEOUT)
-		trouble(gw, "no answer", "");
+	if (ev->failure != RSIP_FAIL_TIMEOUT)
+		return;
+	trouble(gw, "no answer", "");
+	/* Our address may have changed under the socket: a new one, outside of here. */
+	(void)uv_timer_start(&gw->connect, on_connect_due, 0, 0);
 }
 
 /*
@@ -185,8 +191,6 @@ static void on_check_due(uv_timer_t *timer)
 
 /* --- events ---------------------------------------------------------------------------
  */
-
-static void on_connect_due(uv_timer_t *timer);
 
 static void on_event(void *ctx, const struct rsip_event *ev)
 {
@@ -384,6 +388,15 @@ static void on_udp_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+static void udp_drop(struct gw *gw)
+{
+	if (gw->udp == NULL)
+		return;
+	gw->udp->gw = NULL;
+	uv_close((uv_handle_t *)&gw->udp->udp, on_udp_closed);
+	gw->udp = NULL;
+}
+
 static int udp_open(struct gw *gw)
 {
 	struct sockaddr_in to = sockaddr_of(gw->addr, gw->port),
@@ -482,6 +495,7 @@ static void on_connect_due(uv_timer_t *timer)
 	struct gw *gw = timer->data;
 
 	if (gw->transport == RSIP_UDP) {
+		udp_drop(gw);
 		gw_start(gw);
 		return;
 	}
@@ -510,6 +524,37 @@ void gw_start(struct gw *gw)
 	} else if (gw->conn->connected) {
 		register_start(gw);
 	}
+}
+
+/* Is it an address of this machine? */
+static bool address_is_here(uint32_t addr)
+{
+	struct sockaddr_in local = sockaddr_of(addr, 0);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool here;
+
+	if (fd < 0)
+		return true; /* in doubt nothing is torn down */
+	here = bind(fd, (const struct sockaddr *)(const void *)&local, sizeof(local)) ==
+	       0;
+	(void)close(fd);
+	return here;
+}
+
+void gw_moved(struct gw *gw)
+{
+	char text[24], local[ADDR_TEXT_MAX];
+
+	if (gw->local == 0 || address_is_here(gw->local))
+		return;
+	gw_text(gw, text);
+	log_warn("our address towards the gateway is gone", "gateway=%s address=%s", text,
+		addr_format(gw->local, local));
+	gw->connect_ms = 0;
+	if (gw->transport == RSIP_UDP)
+		(void)uv_timer_start(&gw->connect, on_connect_due, 0, 0);
+	else if (gw->conn != NULL)
+		conn_lost(gw, UV_EADDRNOTAVAIL);
 }
 
 struct gw *gw_find(const struct host *h, uint32_t addr, uint16_t port)
@@ -614,11 +659,7 @@ void gw_free(struct gw *gw)
 		}
 	}
 	conn_drop(gw);
-	if (gw->udp != NULL) {
-		gw->udp->gw = NULL;
-		uv_close((uv_handle_t *)&gw->udp->udp, on_udp_closed);
-		gw->udp = NULL;
-	}
+	udp_drop(gw);
 	reqs_fail(gw);
 	waits_end(gw, ERR_REFUSED, "the gateway was given up meanwhile");
 	for (struct hold *hold = h->holds, *next; hold != NULL; hold = next) {

@@ -19,6 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SETTLE_MS 100
+#define GROW_MS   1000
+
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 struct options {
@@ -221,6 +224,9 @@ static void on_turn(uv_prepare_t *turn)
 	if (h->idle)
 		rest(h);
 	if (h->stop) {
+		/* The loop polls once more: a call that came now would be lost. */
+		ipc_server_free(h->ipc);
+		h->ipc = NULL;
 		uv_stop(h->loop);
 		return;
 	}
@@ -232,6 +238,33 @@ static void on_turn(uv_prepare_t *turn)
 	if (err != 0)
 		log_error("cannot write the state", "file=%s reason=\"%s\"", h->state,
 			err_text(err));
+}
+
+static void on_settled(uv_timer_t *timer)
+{
+	struct host *h = timer->data;
+
+	h->resync = true;
+	for (struct gw *gw = h->gws, *next; gw != NULL; gw = next) {
+		next = gw->next;
+		gw_moved(gw);
+	}
+}
+
+/* Routes follow once a burst of changes, perhaps our own, is over. */
+static void on_moved(uv_poll_t *poll, int status, int events)
+{
+	struct host *h = poll->data;
+
+	(void)status, (void)events;
+	nl_watch_drain(h->watch_fd);
+	if (!uv_is_active((const uv_handle_t *)&h->moved))
+		(void)uv_timer_start(&h->moved, on_settled, SETTLE_MS, 0);
+}
+
+static void on_grow(uv_timer_t *timer)
+{
+	grow_tick(timer->data);
 }
 
 static void on_term(uv_signal_t *handle, int number)
@@ -308,6 +341,8 @@ static int host_open(struct daemon *d, char *why, size_t why_size)
 	};
 	int err = nl_open(&h->nl);
 
+	if (err == 0)
+		err = nl_watch_open(&h->watch_fd);
 	if (err != 0) {
 		(void)snprintf(why, why_size, "cannot open rtnetlink: %s", err_text(err));
 		return err;
@@ -321,7 +356,13 @@ static int host_open(struct daemon *d, char *why, size_t why_size)
 	(void)uv_prepare_init(h->loop, &h->turn);
 	(void)uv_timer_init(h->loop, &h->again);
 	(void)uv_timer_init(h->loop, &h->end);
+	(void)uv_timer_init(h->loop, &h->moved);
+	(void)uv_timer_init(h->loop, &h->grow);
+	(void)uv_poll_init(h->loop, &h->watch, h->watch_fd);
 	h->turn.data = h->again.data = h->end.data = h;
+	h->moved.data = h->grow.data = h->watch.data = h;
+	(void)uv_poll_start(&h->watch, UV_READABLE, on_moved);
+	(void)uv_timer_start(&h->grow, on_grow, GROW_MS, GROW_MS);
 	(void)uv_prepare_start(&h->turn, on_turn);
 	signals_start(d);
 	return 0;
@@ -338,11 +379,15 @@ static void host_close(struct daemon *d)
 	uv_close((uv_handle_t *)&h->turn, NULL);
 	uv_close((uv_handle_t *)&h->again, NULL);
 	uv_close((uv_handle_t *)&h->end, NULL);
+	uv_close((uv_handle_t *)&h->moved, NULL);
+	uv_close((uv_handle_t *)&h->grow, NULL);
+	uv_close((uv_handle_t *)&h->watch, NULL);
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->interrupt, NULL);
 	uv_close((uv_handle_t *)&d->hangup, NULL);
 	(void)uv_run(h->loop, UV_RUN_DEFAULT);
 	nl_close(h->nl);
+	(void)close(h->watch_fd);
 	state_remove(h);
 	if (!d->options->foreground)
 		(void)unlink(d->log);

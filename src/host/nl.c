@@ -15,6 +15,7 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TTL       64
 #define DUMP_SIZE 32768
@@ -381,6 +382,37 @@ int nl_route_list(struct nl *nl, bool ours, struct route4 **routes, size_t *n)
 	return 0;
 }
 
+/* --- changes --------------------------------------------------------------------------
+ */
+
+int nl_watch_open(int *fd)
+{
+	struct sockaddr_nl addr = { .nl_family = AF_NETLINK,
+		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE };
+	int f = socket(
+		AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (f < 0)
+		return -errno;
+	if (bind(f, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+		int err = -errno;
+
+		(void)close(f);
+		return err;
+	}
+	*fd = f;
+	return 0;
+}
+
+void nl_watch_drain(int fd)
+{
+	char buf[8192];
+
+	/* What changed is found out by looking; an overrun says as much as a message. */
+	while (recv(fd, buf, sizeof(buf), 0) >= 0 || errno == ENOBUFS)
+		;
+}
+
 /* --- rules ----------------------------------------------------------------------------
  */
 
@@ -395,6 +427,8 @@ static int rule_change(
 	rule->action = FR_ACT_TO_TBL;
 	mnl_attr_put_u32(h, FRA_SRC, htonl(from));
 	mnl_attr_put_u32(h, FRA_TABLE, table);
+	/* One that the kernel chose would make each addition a new rule. */
+	mnl_attr_put_u32(h, FRA_PRIORITY, table);
 	return change(nl, h);
 }
 

@@ -46,6 +46,13 @@ int nl_route_del(struct nl *nl, const struct route4 *r, uint32_t table);
  */
 int nl_route_list(struct nl *nl, bool ours, struct route4 **routes, size_t *n);
 
-/* "from addr lookup table". */
+/*
+ * A socket that becomes readable when links, IPv4 addresses or routes change, by
+ * whomever; _drain() empties it.
+ */
+int nl_watch_open(int *fd);
+void nl_watch_drain(int fd);
+
+/* "from addr lookup table", with the table's number as priority. */
 int nl_rule_add(struct nl *nl, uint32_t from, uint32_t table);
 int nl_rule_del(struct nl *nl, uint32_t from, uint32_t table);

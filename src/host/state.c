@@ -65,14 +65,15 @@ static json_t *hold_json(const struct hold *hold)
 {
 	const struct rsip_want *w = &hold->want;
 
-	return json_pack("{s:s, s:I, s:i, s:I, s:o, s:o, s:I, s:s?, s:i, s:I, s:i, s:I, "
-			 "s:o, s:o}",
-		"use", use_words[hold->use], "bind_id", (json_int_t)hold->bind_id, "kind",
-		(int)w->kind, "address", (json_int_t)w->address, "ports",
-		numbers_json(&w->ports), "spis", numbers_json(&w->spis), "remote",
-		(json_int_t)w->remote.address, "remote_name", w->remote.name,
-		"remote_port", (int)w->remote.port, "lease", (json_int_t)w->lease_s,
-		"tunnel", w->n_tunnels > 0 ? (int)w->tunnels[0] : 0, "last_address",
+	return json_pack("{s:s, s:b, s:I, s:i, s:I, s:o, s:o, s:I, s:s?, s:i, s:I, s:i, "
+			 "s:I, s:o, s:o}",
+		"use", use_words[hold->use], "grown", hold->grown, "bind_id",
+		(json_int_t)hold->bind_id, "kind", (int)w->kind, "address",
+		(json_int_t)w->address, "ports", numbers_json(&w->ports), "spis",
+		numbers_json(&w->spis), "remote", (json_int_t)w->remote.address,
+		"remote_name", w->remote.name, "remote_port", (int)w->remote.port,
+		"lease", (json_int_t)w->lease_s, "tunnel",
+		w->n_tunnels > 0 ? (int)w->tunnels[0] : 0, "last_address",
 		(json_int_t)hold->last_address, "last_ports",
 		range_json(&hold->last_ports), "last_spis", range_json(&hold->last_spis));
 }
@@ -108,11 +109,12 @@ static json_t *gw_json(const struct gw *gw)
 	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
 		if (hold->gw == gw && !hold->freeing)
 			(void)json_array_append_new(holds, hold_json(hold));
-	return json_pack("{s:I, s:i, s:I, s:I, s:i, s:b, s:o, s:o, s:o}", "address",
-		(json_int_t)gw->addr, "port", (int)gw->port, "source",
+	return json_pack("{s:I, s:i, s:I, s:I, s:i, s:b, s:I, s:I, s:o, s:o, s:o}",
+		"address", (json_int_t)gw->addr, "port", (int)gw->port, "source",
 		(json_int_t)gw->source, "local", (json_int_t)gw->local, "transport",
-		(int)gw->transport, "up", gw->up, "locals", locals, "holds", holds,
-		"session", session_json(gw->session));
+		(int)gw->transport, "up", gw->up, "ports_max", (json_int_t)gw->ports_max,
+		"ports_quiet", (json_int_t)gw->ports_quiet_s, "locals", locals, "holds",
+		holds, "session", session_json(gw->session));
 }
 
 static json_t *iface_json(const struct iface *i)
@@ -255,6 +257,7 @@ static void hold_load(struct gw *gw, const json_t *o)
 	if (hold == NULL)
 		return;
 	hold->bind_id = u32_of(o, "bind_id");
+	hold->grown = json_is_true(json_object_get(o, "grown"));
 	hold->last_address = u32_of(o, "last_address");
 	hold->last_ports = range_of(o, "last_ports");
 	hold->last_spis = range_of(o, "last_spis");
@@ -299,6 +302,8 @@ static void gw_load(struct host *h, const json_t *o)
 		return;
 	gw->local = u32_of(o, "local");
 	gw->up = json_is_true(json_object_get(o, "up"));
+	gw->ports_max = u32_of(o, "ports_max");
+	gw->ports_quiet_s = u32_of(o, "ports_quiet");
 	gw->locals = calloc(json_array_size(locals) + 1, sizeof(*gw->locals));
 	json_array_foreach(locals, i, item)
 	{

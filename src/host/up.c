@@ -59,6 +59,8 @@ static void up_finish(struct up *up)
 	int err;
 
 	gw->up = true;
+	gw->ports_max = up->ask.conf.ports_max;
+	gw->ports_quiet_s = up->ask.conf.ports_quiet_s;
 	err = net_sync(h, why, sizeof(why));
 	if (err != 0) {
 		char undone[IPC_WHY];

@@ -267,7 +267,7 @@ def test_many_ports(network, gateway, x1):
 
 # F-2-09: every leased range is drawn from, none of the others.
 def test_every_leased_port_is_used(network, x1, service):
-    x1.up("--ports", "4", "--method", "rsap-ip")
+    x1.up("--ports", "4", "--method", "rsap-ip", "--ports-max", "0")
     joined = x1.one("lease", "--ports", "3", "--method", "rsap-ip")
     assert joined["address"] == NB
     leased = {p for b in x1.status()["bindings"] for a, z in ranges(b["ports"])
@@ -285,6 +285,27 @@ def test_every_leased_port_is_used(network, x1, service):
         [min(left), max(left)], "the freed ports stay in the range")
 
 
+# F-3.1-04: more ports before they run out, and back when they are not needed.
+def test_ports_grow_and_shrink(network, gateway, x1, service, tmp_path):
+    conf = tmp_path / "rsip.conf"
+    conf.write_text(f'host {{\n gateway = "{NA}"\n ports = 8\n ports-quiet = 1\n}}\n')
+    x1.rsip("up", "-c", conf)
+    def leased():
+        return sum(z - a + 1 for b in x1.status()["bindings"] for a, z in ranges(b["ports"]))
+    held = [talk.connect(network, "x1", "udp", Y, 7777) for _ in range(6)]
+    wait_for(lambda: leased() > 8, "no more ports")
+    assert {b["address"] for b in x1.status()["bindings"]} == {NB}
+    more = leased()
+    low_high = lambda: list(map(int, x1.sysctl("net.ipv4.ip_local_port_range")))
+    wait_for(lambda: low_high()[1] - low_high()[0] >= more - 1, "the range does not follow")
+    held += [talk.connect(network, "x1", "udp", Y, 7777) for _ in range(6)]
+    for s in held:
+        assert talk.request(s, "x") == f"y saw {NB} {s.getsockname()[1]}: x"
+        s.close()
+    wait_for(lambda: leased() == 8, "ports are not given back")
+    assert len(gateway.show("bindings")) == 1
+
+
 # RSIPSEC without ports: nothing to confine.
 def test_no_ports(network, x1):
     before = x1.sysctl("net.ipv4.ip_local_port_range")
@@ -298,6 +319,41 @@ def test_up_again_changes_nothing(network, x1):
     before, ids = x1.trace(), x1.bind_ids()
     x1.up()
     assert x1.trace() == before and x1.bind_ids() == ids
+
+
+# F-3.1-05: a second gateway has its own interface; the first keeps the default route.
+def test_two_gateways(network, gateway, x1, service):
+    network.add("n2")
+    network.link("n2", "lan0", "lan", "n2")
+    network.batch("lan", "link set n2 master br0")
+    network.link("n2", "wan0", "r", "n2")
+    network.batch("n2", "addr add 10.0.0.2/24 dev lan0", "addr add 192.0.2.2/24 dev wan0",
+        "route add default via 192.0.2.254")
+    network.batch("r", "addr add 192.0.2.254/24 dev n2")
+    (network.dir / "second").mkdir()
+    conf = network.dir / "second.conf"
+    conf.write_text(gateway.conf.read_text().replace(NA, "10.0.0.2").replace(NB, "192.0.2.1")
+        .replace(str(network.dir), str(network.dir / "second")))
+    network.start("n2", BUILD / "bin" / "rsipd", "-f", "-c", conf, log="second.log")
+    wait_for(lambda: "ready" in (network.dir / "second.log").read_text(), "no second gateway")
+    before = x1.trace()
+    x1.up()
+    x1.rsip("up", "-g", "10.0.0.2", "--ports", "8")
+    assert [(g["gateway"], g["interface"]) for g in x1.status()["gateways"]] == \
+        [(NA, "rsip0"), ("10.0.0.2", "rsip1")]
+    own, answer = x1.asks()
+    assert own[0] == NB and answer.startswith(f"y saw {NB} ")
+    second = next(b for b in x1.status()["bindings"] if b["address"] == "192.0.2.1")
+    port = ranges(second["ports"])[0][0]
+    for kind in ("udp", "tcp"):
+        _, answer = talk.ask(network, "x1", kind, Y, 7777, "2", source=("192.0.2.1", port))
+        assert answer == f"y saw 192.0.2.1 {port}: 2"
+    x1.kill()
+    x1.up()
+    _, answer = talk.ask(network, "x1", "udp", Y, 7777, "3", source=("192.0.2.1", port))
+    assert answer == f"y saw 192.0.2.1 {port}: 3"
+    x1.rsip("down")
+    assert x1.trace() == before
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -571,6 +627,45 @@ def test_lost_lease(network, gateway, x1, service, what):
     assert x1.way_to(Y)["prefsrc"] == NB
     x1.rsip("down")
     assert x1.trace() == before
+
+
+# A link that goes down and up again: what the kernel forgot is there again.
+def test_link_flaps(network, x1, service):
+    again = f"route add default via {NA} metric 100"
+    network.batch("x1", f"route del default via {NA}", again)
+    x1.up()
+    before = x1.trace()
+    network.batch("x1", "link set eth0 down")
+    network.batch("x1", "link set eth0 up", again)
+    wait_for(lambda: x1.trace() == before, "the routes do not come back")
+    own, answer = x1.asks()
+    assert answer == f"y saw {NB} {own[1]}: hello"
+
+
+# Somebody deletes the interface: it is made again.
+def test_interface_deleted(network, x1, service):
+    x1.up()
+    before = x1.trace()
+    network.batch("x1", "link del rsip0")
+    wait_for(lambda: x1.trace() == before, "the interface does not come back")
+    own, answer = x1.asks()
+    assert answer == f"y saw {NB} {own[1]}: hello"
+
+
+# The host's own address changes: another host to the gateway, so all is leased anew.
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_own_address_changes(network, gateway, x1, service, transport):
+    x1.up("--transport", transport)
+    network.batch("x1", "addr del 10.0.0.11/24 dev eth0", "addr add 10.0.0.21/24 dev eth0")
+    wait_for(lambda: "10.0.0.21" in [b["host"] for b in gateway.show("bindings")],
+        "no lease for the new address", 30)
+    wait_for(lambda: x1.way_to(Y)["dev"] == "rsip0", "no way through the tunnel")
+
+    def asked():
+        with contextlib.suppress(OSError):
+            return x1.asks()[1]
+
+    assert wait_for(asked, "no answer").startswith(f"y saw {NB} ")
 
 
 # While nothing is leased nothing leaves in the clear.

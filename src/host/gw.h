@@ -1,0 +1,81 @@
+#pragma once
+
+#include "base/addr.h"
+#include "host/conf.h"
+
+#include <rsip/rsip.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* A gateway: one session of librsip with its sockets and timers. */
+
+#define HOST_HOLDS_MAX 64
+
+struct host;
+
+/* A request to a session: its tag.  done() is called once, also when the gateway goes. */
+struct req {
+	struct req *next;
+	void (*done)(struct req *req, const struct rsip_event *ev);
+};
+
+/* Somebody who waits for a gateway's registration; err 0 and why "" when it is there. */
+struct gw_wait {
+	struct gw_wait *next;
+	void (*done)(struct gw_wait *wait, int err, const char *why);
+};
+
+struct gw {
+	struct host *host;
+	struct gw *next;
+	uint32_t addr;
+	uint32_t source; /* configured; 0: as routed */
+	uint32_t local;  /* our address on the way there; 0: not known yet */
+	uint16_t port;
+	bool registering, checking, resting; /* requests of ours under way */
+	bool upping, up;                     /* `rsip up`: on its way; done */
+	bool freed;
+	enum rsip_transport transport;
+	struct rsip_session *session;
+	struct gw_conn *conn; /* TCP; NULL while there is none */
+	struct gw_udp *udp;
+	uv_timer_t timer;   /* session's deadline */
+	uv_timer_t connect; /* next try */
+	uv_timer_t check;   /* next question whether all is well */
+	size_t handles;
+	struct req *reqs; /* in the session */
+	struct gw_wait *waits;
+	struct req register_req, check_req, rest_req;
+	struct prefix4 *locals; /* networks that QUERY called local */
+	size_t n_locals;
+	uint32_t ports_max, ports_quiet_s; /* of `up` */
+	uint64_t grow_again_ms;            /* after a refusal */
+	uint32_t connect_ms;               /* pause before the next try */
+	char trouble[160];                 /* why there is no registration; "" none */
+};
+
+struct gw *gw_find(const struct host *h, uint32_t addr, uint16_t port);
+/* A known one, or a new one by conf, which must name it. */
+int gw_get(struct host *h, const struct host_conf *conf, struct gw **gw, char *why,
+	size_t why_size);
+int gw_new(struct host *h, const struct host_conf *conf, struct gw **result);
+/* Ends what waits; forgets holds.  Does not tell the gateway. */
+void gw_free(struct gw *gw);
+/* Registered, sooner or later; wait->done is called once, perhaps at once. */
+void gw_wait(struct gw *gw, struct gw_wait *wait);
+/* Deregister, then free. */
+void gw_deregister(struct gw *gw);
+/* The same if nothing is wanted from it. */
+void gw_rest(struct gw *gw);
+/* Addresses of this machine changed: connect anew if ours is gone. */
+void gw_moved(struct gw *gw);
+/* Before the loop sleeps: timers follow the sessions' deadlines. */
+void gw_turn(struct host *h);
+/* Connect as the transport needs. */
+void gw_start(struct gw *gw);
+/* Put a request's tag into the list of those in the session; result of the request. */
+int gw_request(struct gw *gw, struct req *req, int result);
+void gw_text(const struct gw *gw, char buf[static 24]);
