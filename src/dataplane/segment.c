@@ -140,7 +140,7 @@ static int cut(
 		finish_l4(scratch, l.data + n, &l);
 		fn(ctx, scratch, l.data + n);
 	}
-	return 0;
+	return (int)index;
 }
 
 int segment_each(uint8_t *p, size_t len, const struct virtio_net_hdr *hdr,
@@ -161,5 +161,5 @@ int segment_each(uint8_t *p, size_t len, const struct virtio_net_hdr *hdr,
 			return err;
 	}
 	fn(ctx, p, len);
-	return 0;
+	return 1;
 }

@@ -15,7 +15,8 @@ typedef void (*segment_fn)(void *ctx, uint8_t *packet, size_t len);
 /*
  * The IPv4 packet at p (which may itself be a tunnel packet), as described by hdr with
  * csum_start counted from p.  Calls fn for each finished packet, in order; scratch holds
- * 65536 bytes for them.  False: hdr does not fit the packet; nothing was passed on.
+ * 65536 bytes for them.  Returns how many packets, or ERR_MALFORMED when hdr does not fit
+ * the packet; nothing was passed on then.
  */
 int segment_each(uint8_t *p, size_t len, const struct virtio_net_hdr *hdr,
 	uint8_t *scratch, segment_fn fn, void *ctx);

@@ -377,6 +377,27 @@ def test_tcp_bulk():
         n.close()
 
 
+# One send of five datagrams (UDP_SEGMENT) reaches the driver as one packet and leaves as five.
+# Before Linux 6.2 packet sockets could not say so and such a packet is lost.
+@pytest.mark.skipif(tuple(int(n) for n in os.uname().release.split(".")[:2]) < (6, 2),
+    reason="needs Linux 6.2")
+def test_udp_segments(net):
+    before = net.dp.stats()["segments"]
+    sender = net.socket(net.y, socket.SOCK_DGRAM, bind=(Y, 7000))
+    sender.setsockopt(socket.IPPROTO_UDP, 103, 1000)
+    sender.sendto(bytes(range(250)) * 20, (NB, 20481))
+    parts = []
+    while len(parts) < 5:
+        parts.append(net.at_host(lambda p: UDP in p and p[UDP].dport == 20481))
+    sender.close()
+    assert b"".join(bytes(p[UDP].payload) for p in parts) == bytes(range(250)) * 20
+    for p in parts:
+        right = IP(bytes(p))
+        del right[UDP].chksum
+        assert IP(bytes(right))[UDP].chksum == p[UDP].chksum
+    assert net.dp.stats()["segments"] == before + 5
+
+
 # Nothing here needs root: the same tests in a user namespace of somebody else.
 @pytest.mark.skipif(os.environ.get("DP_ALONE") is not None, reason="runs alone already")
 def test_unprivileged():

@@ -128,11 +128,12 @@ static void on_public_packet(void *ctx, uint8_t *packet, size_t len)
 static void finish(
 	struct dp *dp, enum forward_link link, struct link_frame *f, segment_fn fn)
 {
-	if (segment_each(f->l3, f->len, &f->offload, dp->segment, fn, dp))
+	int n = segment_each(f->l3, f->len, &f->offload, dp->segment, fn, dp);
+
+	if (n < 0)
 		dp->link[link].lost++;
-	else if (f->offload.gso_type && f->offload.gso_size)
-		dp->forward.stats.segments +=
-			(f->len + f->offload.gso_size - 1U) / f->offload.gso_size;
+	else if (f->offload.gso_type)
+		dp->forward.stats.segments += (unsigned int)n;
 }
 
 static void on_private(void *ctx, struct link_frame *f)

@@ -25,6 +25,7 @@
 #define KICK_MISSING_MS 1000
 #define KICK_STALE_MS   5000
 #define MSG_SIZE        32768
+#define GROUP_NEXTHOP   (1U << (RTNLGRP_NEXTHOP - 1))
 
 #define NUD_USABLE \
 	(NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
@@ -439,10 +440,6 @@ static int on_event(const struct nlmsghdr *m, void *data)
 	case RTM_DELNEIGH:
 		on_neighbour(h, m);
 		break;
-	case RTM_NEWROUTE:
-	case RTM_DELROUTE:
-		h->generation++;
-		break;
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
 		on_link(h, m);
@@ -451,7 +448,8 @@ static int on_event(const struct nlmsghdr *m, void *data)
 	case RTM_DELADDR:
 		h->addresses_stale = true;
 		break;
-	default:
+	default: /* routes, rules, next hop objects */
+		h->generation++;
 		break;
 	}
 	return MNL_CB_OK;
@@ -535,8 +533,8 @@ int hops_open(struct hops *h, uint64_t secret, const char **what)
 	err = err ? err : htab_init(&h->neighbours, KEY_SIZE, secret);
 	if (err)
 		return err;
-	h->events = netlink(
-		RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE);
+	h->events = netlink(RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR |
+			    RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | GROUP_NEXTHOP);
 	h->ask = netlink(0);
 	if (!h->events || !h->ask)
 		return -errno;
