@@ -32,11 +32,9 @@ class Lines:
 def play(stage):
     print(TITLE)
     with Net(tag="g") as net:
-        out = net.dir / "guest"
-        out.mkdir()
         hybrid.topology(net)
-        run = hybrid.Hybrid(net, Gateway(net).start(), out)
-        lines = Lines(out / "output")
+        run = hybrid.Hybrid(net, Gateway(net).start())
+        lines = Lines(run.out / "output")
         status = run.run(hybrid.HERE / "road_guest.py", "brief", watch=lines.show)
         lines.show()
         if status == hybrid.SKIP:

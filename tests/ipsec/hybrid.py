@@ -13,14 +13,13 @@ import os
 import pathlib
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "netns"))
-from topo import BUILD, R_PEER, Failed, Packet, public_side, wait_for
+from topo import BUILD, R_PEER, Failed, Wire, public_side
 
 GUEST = HERE / "guest"
 SKIP = 77
@@ -40,24 +39,13 @@ def topology(net):
     public_side(net, "r")
 
 
-def read_pcap(path):
-    """The IPv4 packets of a capture of Ethernet frames."""
-    data, at, packets = path.read_bytes(), 24, []
-    while at + 16 <= len(data):
-        length, = struct.unpack_from("<I", data, at + 8)
-        frame = data[at + 16:at + 16 + length]
-        at += 16 + length
-        if frame[12:14] == b"\x08\x00" and len(frame) >= 34:
-            packets.append(Packet(frame[14:]))
-    return packets
-
-
 class Hybrid:
-    """One guest run: out is the shared folder, packets what was captured in front of y."""
+    """One guest run: out is the shared folder; captures are of what is in front of y."""
 
-    def __init__(self, net, gateway, out):
-        self.net, self.gateway, self.out = net, gateway, out
-        self.captures = {}
+    def __init__(self, net, gateway=None):
+        self.net, self.gateway, self.out = net, gateway, net.dir / "guest"
+        self.out.mkdir()
+        self.wires = {}  # captures by name
 
     def run(self, script, *args, seconds=200, watch=None):
         """Status of the script in the guest; watch is called again and again meanwhile."""
@@ -69,6 +57,8 @@ class Hybrid:
             for ask in self.out.glob("ask-*"):
                 ask.unlink()
                 self.answer(ask.name[4:])
+            for name in self.wires:
+                self.packets(name)
             if watch:
                 watch()
             time.sleep(0.02)
@@ -95,28 +85,26 @@ class Hybrid:
         new.rename(self.out / f"answer-{what}")
 
     def capture(self, name):
-        pcap, log = self.out / f"{name}.pcap", self.net.dir / f"{name}.log"
-        process = self.net.start("r", "tcpdump", "-n", "-i", "tap-y", "-U", "--immediate-mode",
-            "-w", pcap, log=log.name)
-        wait_for(lambda: "listening on" in log.read_text(), "tcpdump does not start")
-        self.captures[name] = (process, pcap)
+        self.wires[name] = Wire(self.net, "r", "tap-y")
         return True
 
     def capture_end(self, name):
-        process, pcap = self.captures[name]
-        process.send_signal(signal.SIGINT)
-        process.wait(10)
+        self.packets(name)
+        self.wires[name].close()
         return True
 
     def packets(self, name):
         """What a capture of that name holds; [] if it never began."""
-        return read_pcap(self.captures[name][1]) if name in self.captures else []
+        return self.wires[name].read() if name in self.wires else []
 
 
-def keep(net, out, target):
+def keep(run, target):
     """Copy logs and captures to where a failure is looked at."""
-    target.mkdir(parents=True, exist_ok=True)
-    for folder in (net.dir, out):
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name, wire in run.wires.items():
+        wire.save(target / f"{name}.pcap")
+    for folder in (run.net.dir, run.out):
         for f in folder.iterdir():
             if f.is_file() and f.suffix != ".sock":
                 shutil.copy(f, target / f.name)

@@ -76,16 +76,15 @@ def sanitized(tap, gateway):
     tap.check("the sanitizers found nothing in rsipd", not faults, "\n".join(faults[:20]))
 
 
-def scenario(net, tap, out):
-    hybrid.topology(net)
-    gateway = Gateway(net, program=ASAN / "bin" / "rsipd", env=SANITIZERS).start()
-    run = hybrid.Hybrid(net, gateway, out)
+def scenario(run, tap):
+    hybrid.topology(run.net)
+    run.gateway = Gateway(run.net, program=ASAN / "bin" / "rsipd", env=SANITIZERS).start()
     leases = {}
 
     def watch():
         # The leases of each part, as they are when its capture begins.
-        for name in run.captures.keys() - leases.keys():
-            text = (out / "leases").read_text()
+        for name in run.wires.keys() - leases.keys():
+            text = (run.out / "leases").read_text()
             leases[name] = {n: Lease(b) for n, b in json.loads(text).items()}
 
     status = run.run(hybrid.HERE / "road_guest.py", watch=watch)
@@ -100,7 +99,7 @@ def scenario(net, tap, out):
             ("cookie-capture", lambda p: p == 500, "IKE by cookie", {ESP: "ESP", AH: "AH"})):
         if tap.check(f"{what}: was captured", name in leases):
             wire(tap, run.packets(name), leases[name], port, what, protocols)
-    sanitized(tap, gateway)
+    sanitized(tap, run.gateway)
     return None
 
 
@@ -112,15 +111,17 @@ def main():
         print(reason)
         return hybrid.SKIP
     with Net() as net:
-        out = net.dir / "guest"
-        out.mkdir()
+        run = hybrid.Hybrid(net)
         try:
-            reason = scenario(net, tap, out)
+            reason = scenario(run, tap)
         except (Failed, OSError, subprocess.SubprocessError) as fault:
             tap.check("the scenario runs to its end", False, fault)
         if tap.failed:
-            hybrid.keep(net, out, LOGS)
-            print(f"# logs and captures: {LOGS}")
+            try:
+                hybrid.keep(run, LOGS)
+                print(f"# logs and captures: {LOGS}")
+            except OSError as fault:
+                print(f"# logs and captures are lost: {fault}")
     if reason:
         print(reason)
         return hybrid.SKIP

@@ -55,7 +55,7 @@ def why_not():
     """None, or the reason why there can be no namespaces here."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for tool in ("ip", "tcpdump"):
+    for tool in ("ip", "sysctl"):
         if not shutil.which(tool):
             return f"no {tool}: run make deps"
     name = f"rsip{os.getpid()}-probe"
@@ -333,12 +333,20 @@ class Wire:
 
     def read(self):
         """All packets so far: objects with src, dst, proto and payload."""
+        # Once closed, what was read stays.
         with contextlib.suppress(BlockingIOError):
-            while True:
+            while self.socket.fileno() >= 0:
                 data, (_, ethertype, *_) = self.socket.recvfrom(65535)
                 if ethertype == 0x0800 and len(data) >= 20:
                     self.packets.append(Packet(data))
         return self.packets
+
+    def save(self, path):
+        """As a capture file, of raw IP packets without times."""
+        with open(path, "wb") as f:
+            f.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101))
+            for p in self.packets:
+                f.write(struct.pack("=IIII", 0, 0, len(p.data), len(p.data)) + p.data)
 
     def close(self):
         self.socket.close()
