@@ -421,7 +421,7 @@ static bool rare(struct crowd *c, struct crowd_host *h)
 	rig_clear(&c->rig);
 	switch (pick(c, 7)) {
 	case 0:
-		rig_restart(&c->rig, true);
+		rig_restart(&c->rig, true, one_in(c, 2) ? 0 : pick(c, 100000));
 		c->restarts++;
 		if (rig_reply(&c->rig) != NULL)
 			rig_fail(&c->rig, "a restart speaks (P-10.2.2-01)");

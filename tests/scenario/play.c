@@ -64,7 +64,7 @@ static int crash_once(const char *path, unsigned long n, bool *more)
 	*more = err == 0 && s.started && s.rig.crashed;
 	if (*more) {
 		rig_clear(&s.rig);
-		rig_restart(&s.rig, true);
+		rig_restart(&s.rig, true, 0);
 		if (!rig_check(&s.rig))
 			err = script_fail(
 				&s, "stopped before record %lu: %s", n, s.rig.fault);

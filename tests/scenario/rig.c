@@ -354,13 +354,14 @@ static void restore(struct rig *r, struct model *kept)
 	}
 }
 
-void rig_restart(struct rig *r, bool with_store)
+void rig_restart(struct rig *r, bool with_store, uint64_t down_ms)
 {
 	struct model kept = r->store;
 
 	engine_free(r->engine);
 	if (!r->crashed)
 		r->gone.n = 0; /* else they say whose end was stored before the crash */
+	r->now_ms += down_ms;
 	r->torn = r->torn || r->crashed;
 	r->crashed = false;
 	model_init(&r->store);

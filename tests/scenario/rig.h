@@ -74,8 +74,8 @@ void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id);
 int rig_release(struct rig *r, uint32_t bind_id);
 int rig_deregister(struct rig *r, uint32_t client_id);
 int rig_reload(struct rig *r, const struct setup *setup);
-/* A new engine from what the store has, or from nothing. */
-void rig_restart(struct rig *r, bool with_store);
+/* A new engine, after some time, from what the store has or from nothing. */
+void rig_restart(struct rig *r, bool with_store, uint64_t down_ms);
 
 /* Forget the log. */
 void rig_clear(struct rig *r);

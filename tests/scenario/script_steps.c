@@ -321,10 +321,17 @@ static int step_deregister(struct script *s, char **words, size_t n)
 static int step_restart(struct script *s, char **words, size_t n)
 {
 	bool empty = skip(&words, &n, "empty");
+	uint64_t down_ms = 0;
 
 	if (before(s) != 0)
 		return -1;
-	rig_restart(&s->rig, !empty);
+	if (n > 0 && strncmp(words[0], "down=", 5) == 0) {
+		if (get_time(s, words[0] + 5, &down_ms) != 0)
+			return -1;
+	} else if (n > 0) {
+		return script_fail(s, "restart is: restart [empty] [down=TIME]");
+	}
+	rig_restart(&s->rig, !empty, down_ms);
 	return checked(s);
 }
 
