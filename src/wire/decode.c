@@ -20,14 +20,6 @@ struct decoder {
 	uint16_t tuple_fault;
 };
 
-static struct rd body(const uint8_t *bytes, size_t len)
-{
-	struct rd r = rd_init(bytes, len);
-
-	rd_take(&r, RSIP_HEADER_LEN);
-	return r;
-}
-
 static bool tiles(struct rd r)
 {
 	uint8_t type;
@@ -149,7 +141,7 @@ static uint16_t take_params(struct decoder *d, struct rd r)
 	uint8_t type = 0;
 	struct rd value = { 0 };
 
-	d->m->optional = r.end;
+	d->m->optional = d->n_must ? r.end : r.p;
 	for (; param_next(&r, &type, &value); d->index++) {
 		uint16_t error = take_param(d, type, &value);
 
@@ -158,8 +150,6 @@ static uint16_t take_params(struct decoder *d, struct rd r)
 		if (d->index + 1 == d->n_must)
 			d->m->optional = r.p;
 	}
-	if (d->n_must == 0)
-		d->m->optional = r.end - d->m->len + RSIP_HEADER_LEN;
 	d->m->optional_len = (size_t)(r.end - d->m->optional);
 	tuple_end(d);
 	return 0;
@@ -222,10 +212,11 @@ uint16_t wire_decode(const uint8_t *bytes, size_t len, enum wire_side side, bool
 
 uint32_t wire_find_u32(const uint8_t *bytes, size_t len, uint8_t param, bool *found)
 {
-	struct rd r = body(bytes, len), value;
+	struct rd r = rd_init(bytes, len), value;
 	uint8_t type;
 
-	while (!r.bad && param_next(&r, &type, &value)) {
+	rd_take(&r, RSIP_HEADER_LEN);
+	while (param_next(&r, &type, &value)) {
 		*found = type == param && rd_left(&value) == 4;
 		if (*found)
 			return rd_u32(&value);

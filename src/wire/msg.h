@@ -83,7 +83,9 @@ struct wire_msg {
 	struct wire_addr local, remote, endpoint;
 	struct wire_ports local_ports, remote_ports;
 	struct wire_spis spis;
-	uint8_t tunnels[WIRE_TUNNELS_MAX]; /* the first ones; in order of preference */
+	/* In order of preference, each value once.  However long a list came, the values
+	 * of RFC 3103 are all here; unknown ones only while there is room. */
+	uint8_t tunnels[WIRE_TUNNELS_MAX];
 	uint8_t n_tunnels;
 	uint8_t methods[WIRE_METHODS_MAX];
 	uint8_t n_methods;
