@@ -164,6 +164,8 @@ void tcp_conn_process(struct tcp_conn *c)
 		c->tcp->counters->tcp_received++;
 		c->spoke = true;
 		conf->message(conf->ctx, &c->peer, c->in + at, len);
+		if (c->closing)
+			return; /* an answer was one too many for it */
 		at += len;
 	}
 	if (at > 0)

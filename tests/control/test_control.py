@@ -2,10 +2,11 @@
 import datetime
 import json
 import re
+import socket
 import subprocess
 
 import rsip
-from conftest import RSIP, wait_for
+from conftest import ROOT, RSIP, wait_for
 
 BINDING = {"client_id", "bind_id", "host", "method", "address", "ports", "spis", "remote_address",
     "remote_ports", "tunnel", "lease_remaining", "state"}
@@ -202,6 +203,53 @@ def test_several_operators_at_once(running):
     assert host.assign().type == rsip.ASSIGN_RSAP_OK
     for p in many:
         assert json.loads(p.communicate(timeout=30)[0])["healthy"] is True
+
+
+def raw(gateway, *messages):
+    """What the socket answers to calls sent at once, as the manual writes them."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.settimeout(10)
+        s.connect(str(gateway.socket))
+        s.sendall(b"".join(json.dumps(m).encode() + b"\0" for m in messages))
+        data = b""
+        while data.count(b"\0") < len(messages):
+            more = s.recv(65536)
+            assert more, data
+            data += more
+        return [json.loads(part) for part in data.split(b"\0")[:-1]]
+
+
+def test_the_socket_itself(running):
+    """docs/control.md is enough to write another client."""
+    manual = (ROOT / "docs" / "control.md").read_text()
+    names = re.findall(r"^`(\w+)` \{", manual, re.M)
+    assert set(names) == {"ListClients", "ListBindings", "ListPools", "Whois", "GetCounters",
+        "GetStatus", "Release", "Deregister", "Reload"}
+    prefix = "org.rsipsec.gateway."
+    status, missing, bad, unknown = raw(running, {"method": prefix + "GetStatus"},
+        {"method": prefix + "Release", "parameters": {"bind_id": 8}},
+        {"method": prefix + "Release", "parameters": {"bind_id": "x"}},
+        {"method": prefix + "Nothing"})
+    for key in re.findall(r'"(\w+)":', manual[manual.index("`GetStatus`"):manual.index("`health` is")]):
+        assert key in status["parameters"], key
+    assert missing == {"error": "org.rsipsec.NotFound",
+        "parameters": {"text": "there is no binding 8"}}
+    assert bad["error"] == "org.varlink.service.InvalidParameter" and bad["parameters"]["text"]
+    assert unknown["error"] == "org.varlink.service.MethodNotFound"
+
+
+def test_rubbish_on_the_socket(running):
+    for data in (b"\0", b"{}\0", b"[1]\0", b"\xff\xfe\0", b"x" * 70000, b'{"method": 5}\0'):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(10)
+            s.connect(str(running.socket))
+            try:
+                s.sendall(data)
+                while s.recv(65536):
+                    pass
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+    assert running.json("show", "status")["healthy"] is True
 
 
 def test_socket_goes_with_the_daemon(running):

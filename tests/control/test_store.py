@@ -87,6 +87,20 @@ def test_full_disk(small_disk):
     assert set(acknowledged) | set(grants) <= held
 
 
+# P-10.4-06: registered hosts are told, without asking, by an asynchronous 104.
+def test_hosts_are_told_that_the_store_fails(small_disk):
+    g = small_disk.configure(policy="max-bindings = 60000 max-ports = 60000").start()
+    busy, quiet, stream = g.udp("127.0.0.2"), g.udp("127.0.0.3"), g.tcp("127.0.0.4", counters=True)
+    for h in (busy, quiet, stream):
+        h.register()
+    quiet.drain()
+    fill(g)
+    until_refused(busy)
+    for h in (quiet, stream):
+        told = h.receive()
+        assert (told.error, told.client, told.counter) == (104, h.client, 0)
+
+
 def test_full_disk_and_kill(small_disk):
     """Killed while the disk is full: what was acknowledged is on it."""
     g = small_disk.configure(policy="max-bindings = 60000 max-ports = 60000").start()
