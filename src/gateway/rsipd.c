@@ -60,8 +60,7 @@ static int source_settle(void *ctx, char *why, size_t why_size)
 	struct rsipd *d = ctx;
 	int err;
 
-	(void)turn_begin(d);
-	err = turn_end(d);
+	err = turn_settle(d);
 	if (err != 0)
 		(void)snprintf(why, why_size,
 			"done, but not yet stored (it is tried again): %s",
@@ -178,7 +177,7 @@ static void on_mark(uv_timer_t *timer)
 {
 	struct rsipd *d = timer->data;
 
-	if (!d->turn.failing)
+	if (!d->turn.failing && !d->turn.flying)
 		(void)store_mark(d->store); /* a store that fails is met at a commit */
 }
 
@@ -444,8 +443,7 @@ int rsipd_open(struct rsipd *d, char *why, size_t why_size)
 int rsipd_run(struct rsipd *d)
 {
 	(void)uv_run(d->loop, UV_RUN_DEFAULT);
-	(void)turn_begin(d);
-	if (turn_end(d) != 0)
+	if (turn_settle(d) != 0)
 		d->exit_status = 1;
 	return d->exit_status;
 }

@@ -10,6 +10,9 @@
  * granted, although the host was told 104: its last-answer cache may still hand out that
  * grant, and it must then be true.  It ends with the host's next DE-REGISTER or its
  * lease.
+ *
+ * While the other thread writes a commit, nothing leaves: an answer may repeat one that
+ * is being written, and the answers on one connection keep their order.
  */
 #include "gateway/turn.h"
 
@@ -27,6 +30,8 @@
 #define TELL_HOSTS    1000 /* at most, of the registered ones */
 #define HELD_MAX      4096 /* asynchronous messages that wait for a commit */
 #define ERROR_BYTES   64
+/* A commit of fewer records is over sooner than the other thread would begin. */
+#define FLY_RECORDS 64
 
 struct turn_reply {
 	struct peer to;
@@ -63,7 +68,9 @@ uint64_t turn_begin(struct rsipd *d)
 	if (!t->open) {
 		t->open = true;
 		t->now_ms = rsipd_clock_ms();
-		t->began_ns = uv_hrtime();
+		t->opened_ns = uv_hrtime();
+		if (t->load.requests == 0)
+			t->load.began_ns = t->opened_ns;
 	}
 	return t->now_ms;
 }
@@ -71,48 +78,49 @@ uint64_t turn_begin(struct rsipd *d)
 /* --- collecting -----------------------------------------------------------------------
  */
 
-static bool bytes_room(struct turn *t, size_t len)
+static bool bytes_room(struct turn_load *l, size_t len)
 {
-	size_t size = t->size_bytes > 0 ? t->size_bytes : 4096;
+	size_t size = l->size_bytes > 0 ? l->size_bytes : 4096;
 	uint8_t *p;
 
-	while (size - t->used < len)
+	while (size - l->used < len)
 		size *= 2;
-	if (size == t->size_bytes)
+	if (size == l->size_bytes)
 		return true;
-	p = realloc(t->bytes, size);
+	p = realloc(l->bytes, size);
 	if (p == NULL)
 		return false;
-	t->bytes = p;
-	t->size_bytes = size;
+	l->bytes = p;
+	l->size_bytes = size;
 	return true;
 }
 
-static void reply_add(struct turn *t, const struct turn_reply *r, const uint8_t *bytes)
+/* False when memory is short. */
+static bool reply_add(
+	struct turn_load *l, const struct turn_reply *r, const uint8_t *bytes)
 {
-	void *at = t->replies;
+	void *at = l->replies;
 
-	if (!bytes_room(t, r->len) ||
-		!grow(&at, t->n_replies, &t->size_replies, sizeof(*r))) {
-		t->replies_lost++;
-		return;
-	}
-	t->replies = at;
-	t->replies[t->n_replies] = *r;
-	t->replies[t->n_replies++].at = t->used;
-	memcpy(t->bytes + t->used, bytes, r->len);
-	t->used += r->len;
+	if (!bytes_room(l, r->len) ||
+		!grow(&at, l->n_replies, &l->size_replies, sizeof(*r)))
+		return false;
+	l->replies = at;
+	l->replies[l->n_replies] = *r;
+	l->replies[l->n_replies++].at = l->used;
+	memcpy(l->bytes + l->used, bytes, r->len);
+	l->used += r->len;
+	return true;
 }
 
-static void bind_touch(struct turn *t, uint32_t bind_id)
+static void bind_touch(struct turn_load *l, uint32_t bind_id)
 {
-	void *at = t->binds;
+	void *at = l->binds;
 
-	if (grow(&at, t->n_binds, &t->size_binds, sizeof(*t->binds))) {
-		t->binds = at;
-		t->binds[t->n_binds++] = bind_id;
+	if (grow(&at, l->n_binds, &l->size_binds, sizeof(*l->binds))) {
+		l->binds = at;
+		l->binds[l->n_binds++] = bind_id;
 	} else {
-		t->all_binds = true;
+		l->all_binds = true;
 	}
 }
 
@@ -140,11 +148,12 @@ void turn_effect(void *rsipd, const struct effect *e)
 			.async = e->reply.async,
 			.close = e->reply.close,
 			.error = e->reply.error };
-		reply_add(&d->turn, &r, e->reply.bytes);
+		if (!reply_add(&d->turn.load, &r, e->reply.bytes))
+			d->turn.replies_lost++;
 		break;
 	case EFFECT_INSTALL:
 	case EFFECT_REMOVE:
-		bind_touch(&d->turn, e->lease->bind_id);
+		bind_touch(&d->turn.load, e->lease->bind_id);
 		break;
 	case EFFECT_PERSIST:
 		persist(d, e);
@@ -254,7 +263,7 @@ void turn_message(void *rsipd, const struct peer *from, const uint8_t *bytes, si
 	struct rsipd *d = rsipd;
 	uint64_t now_ms = turn_begin(d);
 
-	d->turn.requests++;
+	d->turn.load.requests++;
 	if (d->turn.failing && now_ms >= d->turn.retry_ms)
 		(void)commit(d);
 	if ((d->turn.failing || d->turn.lost) && is_promise(bytes, len))
@@ -263,7 +272,7 @@ void turn_message(void *rsipd, const struct peer *from, const uint8_t *bytes, si
 		engine_message(d->engine, from, bytes, len, now_ms);
 }
 
-/* --- the end --------------------------------------------------------------------------
+/* --- commit, data plane, answers ------------------------------------------------------
  */
 
 static void commit_failed(struct rsipd *d)
@@ -283,16 +292,11 @@ static void commit_failed(struct rsipd *d)
 	engine_each_registration(d->engine, tell_host, &telling);
 }
 
-static int commit(struct rsipd *d)
+/* What a commit, here or in the other thread, came to. */
+static int committed(struct rsipd *d, int err)
 {
 	struct turn *t = &d->turn;
-	int err;
 
-	if (store_pending(d->store) == 0)
-		return 0;
-	watch_begin(&d->watch, "store commit");
-	err = store_commit(d->store);
-	watch_end(&d->watch);
 	t->commits++;
 	if (err != 0) {
 		t->commit_errors++;
@@ -305,6 +309,18 @@ static int commit(struct rsipd *d)
 		d->fault[0] = 0;
 	}
 	return 0;
+}
+
+static int commit(struct rsipd *d)
+{
+	int err;
+
+	if (store_pending(d->store) == 0)
+		return 0;
+	watch_begin(&d->watch, "store commit");
+	err = store_commit(d->store);
+	watch_end(&d->watch);
+	return committed(d, err);
 }
 
 /*
@@ -342,22 +358,20 @@ static bool plane_sync_lease(void *ctx, const struct lease *l)
 	return true;
 }
 
-static void plane_follow(struct rsipd *d, bool stored)
+static void plane_follow(struct rsipd *d, struct turn_load *l, bool stored)
 {
-	struct turn *t = &d->turn;
-
-	if (d->plane.dp == NULL || (t->n_binds == 0 && !t->all_binds))
+	if (d->plane.dp == NULL || (l->n_binds == 0 && !l->all_binds))
 		return;
 	watch_begin(&d->watch, "data plane");
-	for (size_t i = 0; i < t->n_binds; i++)
-		plane_sync(d, t->binds[i], stored);
-	if (t->all_binds && stored)
+	for (size_t i = 0; i < l->n_binds; i++)
+		plane_sync(d, l->binds[i], stored);
+	if (l->all_binds && stored)
 		engine_each_lease(d->engine, plane_sync_lease, d);
 	watch_end(&d->watch);
 	if (!stored)
 		return; /* the grants among them are looked at again */
-	t->n_binds = 0;
-	t->all_binds = false;
+	l->n_binds = 0;
+	l->all_binds = false;
 }
 
 void turn_reinstall(struct rsipd *d)
@@ -384,9 +398,10 @@ static void log_refusal(struct rsipd *d, const struct turn_reply *r)
 		name != NULL ? name : "");
 }
 
-static void reply_send(struct rsipd *d, const struct turn_reply *r)
+static void reply_send(
+	struct rsipd *d, const struct turn_load *l, const struct turn_reply *r)
 {
-	const uint8_t *bytes = d->turn.bytes + r->at;
+	const uint8_t *bytes = l->bytes + r->at;
 
 	if (r->error != 0)
 		log_refusal(d, r);
@@ -403,69 +418,184 @@ static bool is_harmless(const struct turn_reply *r, const uint8_t *bytes)
  * With the store in order everything leaves.  Otherwise errors do, and what else promises
  * nothing; an answer becomes a 104; asynchronous messages wait.
  */
-static void replies_send(struct rsipd *d)
+static void replies_send(struct rsipd *d, struct turn_load *l)
 {
 	struct turn *t = &d->turn;
 	bool in_order = !t->failing && !t->lost;
 	size_t held = 0, held_bytes = 0;
 
-	for (size_t i = 0; i < t->n_replies; i++) {
-		struct turn_reply r = t->replies[i];
+	for (size_t i = 0; i < l->n_replies; i++) {
+		struct turn_reply r = l->replies[i];
 
-		if (in_order || is_harmless(&r, t->bytes + r.at)) {
-			reply_send(d, &r);
+		if (in_order || is_harmless(&r, l->bytes + r.at)) {
+			reply_send(d, l, &r);
 		} else if (!r.async) {
-			send_internal(d, &r.to, t->bytes + r.at, r.len);
+			send_internal(d, &r.to, l->bytes + r.at, r.len);
 		} else if (held < HELD_MAX) {
-			memmove(t->bytes + held_bytes, t->bytes + r.at, r.len);
+			memmove(l->bytes + held_bytes, l->bytes + r.at, r.len);
 			r.at = held_bytes;
 			held_bytes += r.len;
-			t->replies[held++] = r;
+			l->replies[held++] = r;
 		} else {
 			t->replies_lost++;
 		}
 	}
-	t->n_replies = held;
-	t->used = held_bytes;
+	l->n_replies = held;
+	l->used = held_bytes;
 }
 
-static void observe(struct rsipd *d)
+static void observe(struct rsipd *d, struct turn_load *l)
 {
-	uint64_t took = uv_hrtime() - d->turn.began_ns;
+	uint64_t took = uv_hrtime() - l->began_ns;
 
-	for (size_t i = 0; i < d->turn.requests; i++)
+	for (size_t i = 0; i < l->requests; i++)
 		metrics_observe(&d->source.request_seconds, took);
-	d->turn.requests = 0;
+	l->requests = 0;
 }
+
+/* Everything collected, here and now. */
+static int close_now(struct rsipd *d)
+{
+	struct turn *t = &d->turn;
+	int err;
+
+	if (!t->failing || t->now_ms >= t->retry_ms)
+		err = commit(d);
+	else
+		err = store_pending(d->store) > 0 ? ERR_REFUSED : 0;
+	plane_follow(d, &t->load, err == 0);
+	replies_send(d, &t->load);
+	return err;
+}
+
+/* --- the other thread -----------------------------------------------------------------
+ */
+
+static void write_on_thread(uv_work_t *work)
+{
+	struct rsipd *d = work->data;
+
+	d->turn.result = store_write(d->store);
+	uv_sem_post(&d->turn.written);
+}
+
+/* What must still be done when the store works again. */
+static void flight_keep(struct turn *t)
+{
+	struct turn_load *l = &t->flight;
+
+	for (size_t i = 0; i < l->n_replies; i++) {
+		struct turn_reply r = l->replies[i];
+
+		if (!reply_add(&t->load, &r, l->bytes + r.at))
+			t->replies_lost++;
+	}
+	for (size_t i = 0; i < l->n_binds; i++)
+		bind_touch(&t->load, l->binds[i]);
+	t->load.all_binds |= l->all_binds;
+	l->n_replies = l->used = l->n_binds = 0;
+	l->all_binds = false;
+}
+
+/* The commit is written, or has failed: what waited for it follows. */
+static void flight_land(struct rsipd *d)
+{
+	struct turn *t = &d->turn;
+	int err;
+
+	uv_sem_wait(&t->written);
+	t->flying = false;
+	(void)turn_begin(d);
+	err = committed(d, store_end(d->store, t->result));
+	plane_follow(d, &t->flight, err == 0);
+	replies_send(d, &t->flight);
+	flight_keep(t);
+	observe(d, &t->flight);
+}
+
+static void on_written(uv_work_t *work, int status)
+{
+	struct rsipd *d = work->data;
+
+	(void)status;
+	d->turn.worker = false;
+	if (d->turn.flying)
+		flight_land(d);
+}
+
+/* False when it has to be done here. */
+static bool flight_start(struct rsipd *d)
+{
+	struct turn *t = &d->turn;
+	struct turn_load empty = t->flight;
+
+	if (t->worker || t->failing || t->lost || store_pending(d->store) < FLY_RECORDS)
+		return false;
+	if (!t->has_sem && uv_sem_init(&t->written, 0) != 0)
+		return false;
+	t->has_sem = true;
+	t->work.data = d;
+	store_begin(d->store);
+	if (uv_queue_work(d->loop, &t->work, write_on_thread, on_written) != 0) {
+		(void)committed(d, store_end(d->store, store_write(d->store)));
+		return false;
+	}
+	t->flying = t->worker = true;
+	t->flight = t->load;
+	t->load = empty;
+	t->load.requests = 0;
+	return true;
+}
+
+/* --- the end --------------------------------------------------------------------------
+ */
 
 int turn_end(struct rsipd *d)
 {
 	struct turn *t = &d->turn;
 	int err = 0;
 
-	if (t->requests > 0)
-		watch_note(&d->watch, "requests", uv_hrtime() - t->began_ns);
-	if (t->open) {
-		if (!t->failing || t->now_ms >= t->retry_ms)
-			err = commit(d);
-		else
-			err = store_pending(d->store) > 0 ? ERR_REFUSED : 0;
-		plane_follow(d, err == 0);
-		replies_send(d);
-		t->open = false;
+	if (t->open && t->load.requests > 0)
+		watch_note(&d->watch, "requests", uv_hrtime() - t->opened_ns);
+	/* What was collected may build on the commit that is being written. */
+	if (t->open && !t->flying && !flight_start(d)) {
+		err = close_now(d);
+		observe(d, &t->load);
 	}
+	t->open = false;
 	watch_begin(&d->watch, "sending");
 	net_flush(d->net);
 	watch_end(&d->watch);
-	if (t->requests > 0)
-		observe(d);
 	return t->lost ? -ENOSPC : err;
+}
+
+int turn_settle(struct rsipd *d)
+{
+	struct turn *t = &d->turn;
+	int err;
+
+	if (t->flying)
+		flight_land(d);
+	(void)turn_begin(d);
+	err = close_now(d);
+	observe(d, &t->load);
+	t->open = false;
+	net_flush(d->net);
+	return t->lost ? -ENOSPC : err;
+}
+
+static void load_fini(struct turn_load *l)
+{
+	free(l->replies);
+	free(l->bytes);
+	free(l->binds);
 }
 
 void turn_fini(struct turn *t)
 {
-	free(t->replies);
-	free(t->bytes);
-	free(t->binds);
+	load_fini(&t->load);
+	load_fini(&t->flight);
+	if (t->has_sem)
+		uv_sem_destroy(&t->written);
 	*t = (struct turn){ 0 };
 }

@@ -2,17 +2,21 @@
 
 #include "engine/engine.h"
 
+#include <uv.h>
+
 /*
  * One turn of rsipd: what the engine wants done is collected while messages are handled,
  * and done at the end, in the order that keeps every promise: the store commits, the data
  * plane follows, then answers leave.
+ *
+ * A busy turn's commit is written by another thread.  The loop goes on meanwhile, and
+ * what it collects waits for that commit and then has one of its own.
  */
 struct rsipd;
 struct turn_reply;
 
-struct turn {
-	bool open;
-	uint64_t now_ms;   /* the engine's clock, read once */
+/* What is to be done once a commit is through. */
+struct turn_load {
 	uint64_t began_ns; /* for rsip_request_seconds */
 	struct turn_reply *replies;
 	size_t n_replies, size_replies;
@@ -22,6 +26,21 @@ struct turn {
 	size_t n_binds, size_binds;
 	bool all_binds; /* it must look at every one */
 	size_t requests;
+};
+
+struct turn {
+	bool open;
+	uint64_t now_ms;    /* the engine's clock, read once */
+	uint64_t opened_ns; /* for the watch */
+	struct turn_load load;
+	/* The commit that the other thread writes. */
+	struct turn_load flight;
+	uv_work_t work;
+	uv_sem_t written;
+	int result;  /* of store_write() */
+	bool flying; /* not yet landed */
+	bool worker; /* the loop has not yet had `work` back */
+	bool has_sem;
 	bool failing;          /* the last commit did: see turn_end() */
 	bool lost;             /* a record could not even be kept for the next commit */
 	uint64_t retry_ms;     /* when a commit is tried again */
@@ -39,8 +58,13 @@ uint64_t turn_begin(struct rsipd *d);
 void turn_effect(void *rsipd, const struct effect *e);
 /* A message of a host. */
 void turn_message(void *rsipd, const struct peer *from, const uint8_t *bytes, size_t len);
-/* Commit, install, answer.  0, or what the commit said; nothing to do is 0. */
+/*
+ * Commit, install, answer; or leave that to the other thread.  0, or what the commit
+ * said; nothing to do is 0.
+ */
 int turn_end(struct rsipd *d);
+/* The same for everything that was collected so far, before it returns. */
+int turn_settle(struct rsipd *d);
 /* Every lease into the data plane, which has just been opened. */
 void turn_reinstall(struct rsipd *d);
 void turn_fini(struct turn *t);

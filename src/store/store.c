@@ -5,7 +5,8 @@
  * sound is check.c's.
  *
  * A batch lives in memory until it is committed, in one transaction (very long ones in
- * several: an answer leaves only after the last).  LMDB copies on write and syncs, so a
+ * several: an answer leaves only after the last).  There are two: one is filled, and the
+ * other one written, which another thread may do.  LMDB copies on write and syncs, so a
  * process that is killed, or a machine that stops, finds the last commit.  MDB_WRITEMAP
  * would be faster but turns a full disk into SIGBUS.
  */
@@ -16,6 +17,7 @@
 #include "store/internal.h"
 #include "store/record.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
@@ -43,6 +45,13 @@ struct op {
 	size_t at, len;
 };
 
+struct batch {
+	struct op *ops;
+	size_t n_ops, size_ops;
+	size_t done; /* committed by an earlier transaction of a long batch */
+	struct record_bytes bytes;
+};
+
 struct store {
 	char *path;
 	int lock; /* the file itself, opened once more to be locked */
@@ -51,10 +60,10 @@ struct store {
 	MDB_env *env;
 	MDB_dbi dbi;
 	size_t map_size, map_step;
-	struct op *ops;
-	size_t n_ops, size_ops;
-	size_t done; /* of ops: committed by an earlier transaction of a long batch */
-	struct record_bytes bytes;
+	struct batch fresh;  /* being filled */
+	struct batch flight; /* being written, or left over by a write that failed */
+	bool writing;        /* between store_begin() and store_end() */
+	struct record_meta flight_meta;
 	char error[STORE_WHY];
 };
 
@@ -328,8 +337,10 @@ void store_close(struct store *s)
 		mdb_env_close(s->env);
 	if (s->lock >= 0)
 		(void)close(s->lock);
-	free(s->ops);
-	free(s->bytes.at);
+	free(s->fresh.ops);
+	free(s->fresh.bytes.at);
+	free(s->flight.ops);
+	free(s->flight.bytes.at);
 	free(s->path);
 	free(s);
 }
@@ -349,18 +360,18 @@ const char *store_error(const struct store *s)
 /* --- writing --------------------------------------------------------------------------
  */
 
-static int ops_reserve(struct store *s)
+static int ops_reserve(struct batch *b)
 {
-	size_t size = s->size_ops > 0 ? s->size_ops * 2 : 64;
+	size_t size = b->size_ops > 0 ? b->size_ops * 2 : 64;
 	struct op *ops;
 
-	if (s->n_ops < s->size_ops)
+	if (b->n_ops < b->size_ops)
 		return 0;
-	ops = realloc(s->ops, size * sizeof(*ops));
+	ops = realloc(b->ops, size * sizeof(*ops));
 	if (ops == NULL)
 		return -ENOMEM;
-	s->ops = ops;
-	s->size_ops = size;
+	b->ops = ops;
+	b->size_ops = size;
 	return 0;
 }
 
@@ -372,12 +383,13 @@ static int op_encode(
 	switch (e->persist.kind) {
 	case PERSIST_REGISTRATION:
 		return record_registration_encode(
-			&s->bytes, key, e->persist.reg, offset_ms);
+			&s->fresh.bytes, key, e->persist.reg, offset_ms);
 	case PERSIST_LEASE:
-		return record_lease_encode(&s->bytes, key, e->persist.lease, offset_ms);
+		return record_lease_encode(
+			&s->fresh.bytes, key, e->persist.lease, offset_ms);
 	case PERSIST_RESTING:
 		return record_resting_encode(
-			&s->bytes, key, e->persist.resting, offset_ms);
+			&s->fresh.bytes, key, e->persist.resting, offset_ms);
 	}
 	return ERR_RANGE;
 }
@@ -395,14 +407,20 @@ static struct record_key op_key(const struct effect *e)
 	return record_key_resting(e->persist.resting);
 }
 
+static size_t batch_size(const struct batch *b)
+{
+	return b->bytes.len + b->n_ops * sizeof(*b->ops);
+}
+
 int store_apply(struct store *s, const struct effect *persist)
 {
-	struct op op = { .gone = persist->persist.gone, .at = s->bytes.len };
+	struct batch *b = &s->fresh;
+	struct op op = { .gone = persist->persist.gone, .at = b->bytes.len };
 	int err;
 
-	if (s->bytes.len + s->n_ops * sizeof(op) > BATCH_BYTES)
+	if (batch_size(b) + batch_size(&s->flight) + sizeof(op) > BATCH_BYTES)
 		return ERR_NOSPACE;
-	err = ops_reserve(s);
+	err = ops_reserve(b);
 	if (err != 0)
 		return err;
 	op.key = op_key(persist);
@@ -410,28 +428,39 @@ int store_apply(struct store *s, const struct effect *persist)
 		err = op_encode(s, persist, &op.key);
 	if (err != 0)
 		return err;
-	op.len = s->bytes.len - op.at;
-	s->ops[s->n_ops++] = op;
+	op.len = b->bytes.len - op.at;
+	b->ops[b->n_ops++] = op;
 	return 0;
+}
+
+static size_t batch_left(const struct batch *b)
+{
+	return b->n_ops - b->done;
 }
 
 size_t store_pending(const struct store *s)
 {
-	return s->n_ops - s->done;
+	return batch_left(&s->fresh) + batch_left(&s->flight);
+}
+
+static void batch_empty(struct batch *b)
+{
+	b->n_ops = 0;
+	b->done = 0;
+	b->bytes.len = 0;
 }
 
 void store_abort(struct store *s)
 {
-	s->n_ops = 0;
-	s->done = 0;
-	s->bytes.len = 0;
+	assert(!s->writing);
+	batch_empty(&s->fresh);
+	batch_empty(&s->flight);
 }
 
 static int op_write(struct store *s, MDB_txn *txn, struct op *op)
 {
 	MDB_val k = { op->key.len, op->key.bytes };
-	/* A batch of nothing but deletions has no bytes. */
-	MDB_val v = { op->len, s->bytes.at != NULL ? s->bytes.at + op->at : NULL };
+	MDB_val v = { op->len, s->flight.bytes.at + op->at };
 	int rc;
 
 	if (op->gone) {
@@ -441,17 +470,17 @@ static int op_write(struct store *s, MDB_txn *txn, struct op *op)
 	return mdb_put(txn, s->dbi, &k, &v, 0);
 }
 
-/* One transaction with the records up to `until`; an LMDB result. */
-static int txn_write(struct store *s, size_t until)
+/* One transaction with the records up to `upto`; an LMDB result. */
+static int txn_write(struct store *s, size_t upto)
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
 
 	if (rc != 0)
 		return rc;
-	for (size_t i = s->done; i < until && rc == 0; i++)
-		rc = op_write(s, txn, &s->ops[i]);
-	if (rc == 0 && meta_put(&s->meta, &s->clock, txn, s->dbi) != 0)
+	for (size_t i = s->flight.done; i < upto && rc == 0; i++)
+		rc = op_write(s, txn, &s->flight.ops[i]);
+	if (rc == 0 && meta_put(&s->flight_meta, &s->clock, txn, s->dbi) != 0)
 		rc = MDB_MAP_FULL; /* the head was there before: only its copy lacks room
 				    */
 	if (rc != 0) {
@@ -461,11 +490,11 @@ static int txn_write(struct store *s, size_t until)
 	return mdb_txn_commit(txn);
 }
 
-static int chunk_commit(struct store *s, size_t until)
+static int chunk_commit(struct store *s, size_t upto)
 {
 	int rc;
 
-	while ((rc = txn_write(s, until)) == MDB_MAP_FULL) {
+	while ((rc = txn_write(s, upto)) == MDB_MAP_FULL) {
 		rc = mdb_env_set_mapsize(s->env, s->map_size + s->map_step);
 		if (rc != 0)
 			break;
@@ -498,24 +527,60 @@ static int commit_failed(struct store *s, int rc)
 	return err;
 }
 
-static int batch_commit(struct store *s)
+void store_begin(struct store *s)
 {
+	struct batch b = s->flight;
+
+	assert(!s->writing);
+	s->writing = true;
+	s->flight_meta = s->meta;
+	/* What a failed write left over goes first. */
+	if (batch_left(&b) > 0)
+		return;
+	s->flight = s->fresh;
+	s->fresh = b;
+	batch_empty(&s->fresh);
+}
+
+int store_write(struct store *s)
+{
+	struct batch *b = &s->flight;
+
 	do {
-		size_t left = s->n_ops - s->done;
-		size_t until = s->done + (left < TXN_RECORDS ? left : TXN_RECORDS);
-		int rc = chunk_commit(s, until);
+		size_t left = batch_left(b);
+		size_t upto = b->done + (left < TXN_RECORDS ? left : TXN_RECORDS);
+		int rc = chunk_commit(s, upto);
 
 		if (rc != 0)
-			return commit_failed(s, rc);
-		s->done = until;
-	} while (s->done < s->n_ops);
-	store_abort(s);
+			return rc;
+		b->done = upto;
+	} while (batch_left(b) > 0);
 	return 0;
+}
+
+int store_end(struct store *s, int result)
+{
+	s->writing = false;
+	s->meta = s->flight_meta;
+	if (result != 0)
+		return commit_failed(s, result);
+	batch_empty(&s->flight);
+	return 0;
+}
+
+static int batch_commit(struct store *s)
+{
+	store_begin(s);
+	return store_end(s, store_write(s));
 }
 
 int store_commit(struct store *s)
 {
-	return s->n_ops > 0 ? batch_commit(s) : 0;
+	int err = 0;
+
+	while (err == 0 && store_pending(s) > 0)
+		err = batch_commit(s);
+	return err;
 }
 
 int store_mark(struct store *s)
@@ -547,14 +612,15 @@ static int record_hand_over(const struct store_callbacks *cb, const struct recor
 
 static int record_drop(struct store *s, const MDB_val *k)
 {
-	struct op op = { .gone = true, .at = s->bytes.len };
-	int err = ops_reserve(s);
+	struct batch *b = &s->fresh;
+	struct op op = { .gone = true, .at = b->bytes.len };
+	int err = ops_reserve(b);
 
 	if (err != 0)
 		return err;
 	memcpy(op.key.bytes, k->mv_data, k->mv_size); /* decoded: no longer than a key */
 	op.key.len = k->mv_size;
-	s->ops[s->n_ops++] = op;
+	b->ops[b->n_ops++] = op;
 	return 0;
 }
 

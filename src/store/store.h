@@ -12,7 +12,7 @@
  * more time left than it had at the last commit.
  *
  * A turn of the loop: store_apply() for each EFFECT_PERSIST, one store_commit(), then the
- * replies of that turn may leave.  One thread only.
+ * replies of that turn may leave.  One thread only, but for store_write().
  */
 
 #define STORE_FILE "leases.mdb"
@@ -81,6 +81,19 @@ int store_apply(struct store *s, const struct effect *persist);
  * until a commit succeeds; store_error() says in one sentence what failed.
  */
 int store_commit(struct store *s);
+
+/*
+ * store_commit() in three steps, so that the writing may be another thread's while this
+ * one goes on.  store_begin() closes the batch: what is applied from then on is of the
+ * next one.  store_write() writes it and syncs; its result goes to store_end(), which
+ * says what store_commit() would.  In between nothing else of the store may be called but
+ * store_apply() and store_error().  When a write failed, the next one
+ * tries the same batch again.
+ */
+void store_begin(struct store *s);
+int store_write(struct store *s);
+int store_end(struct store *s, int result);
+
 /*
  * Write down the time in an empty commit: at the end of the program and every few
  * minutes, so that a step of the wall clock in a quiet hour does not count after a
