@@ -7,10 +7,14 @@ implementation says what right bytes are.  Run it after a change and read the di
 import pathlib
 import sys
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
-from scapy.layers.ipsec import AH, ESP
-from scapy.layers.l2 import GRE
-from scapy.packet import Raw
+try:
+    from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
+    from scapy.layers.ipsec import AH, ESP
+    from scapy.layers.l2 import GRE
+    from scapy.packet import Raw
+except ImportError:
+    print("needs python3-scapy")
+    sys.exit(77)
 
 HERE = pathlib.Path(__file__).resolve().parent
 X1, X2, NA = "10.0.0.11", "10.0.0.12", "10.0.0.1"
