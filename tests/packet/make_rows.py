@@ -694,7 +694,7 @@ def icmp_rows():
         public(IP(src=Y, dst=address, id=8) / ICMP(type=8, id=7, seq=1) / Raw(b"payload"))
         at_public(IP(src=address, dst=Y, id=n, ttl=64) / ICMP(type=0, id=7, seq=1) /
             Raw(b"payload"))
-    public(IP(src=Y, dst=NB) / ICMP(type=13, id=7, seq=1) / Raw(bytes(12)))
+    public(IP(src=Y, dst=NB) / ICMP(type=13, id=7, seq=1, ts_ori=1, ts_rx=0, ts_tx=0) / Raw(bytes(12)))
     public(IP(src=Y, dst=NB) / ICMP(type=17, id=7, seq=1) / Raw(bytes(4)))
     say("count in.icmp_request 4")
     say("count icmp 2")
@@ -712,7 +712,7 @@ def icmp_rows():
     say("# another peer, another sequence, a reply to nothing")
     public(IP(src=Z, dst=NB) / ICMP(type=0, id=11, seq=3))
     public(IP(src=Y, dst=NB) / ICMP(type=0, id=11, seq=4))
-    public(IP(src=Y, dst=NB) / ICMP(type=14, id=11, seq=3) / Raw(bytes(12)))
+    public(IP(src=Y, dst=NB) / ICMP(type=14, id=11, seq=3, ts_ori=1, ts_rx=2, ts_tx=3) / Raw(bytes(12)))
     say("count in.icmp_unmatched 3")
 
     case("query-taken", "A-D-06: the same query of another host is dropped while the first is live.")
