@@ -660,6 +660,7 @@ void gw_free(struct gw *gw)
 	}
 	conn_drop(gw);
 	udp_drop(gw);
+	up_forget(h, gw);
 	reqs_fail(gw);
 	waits_end(gw, ERR_REFUSED, "the gateway was given up meanwhile");
 	for (struct hold *hold = h->holds, *next; hold != NULL; hold = next) {

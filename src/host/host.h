@@ -42,6 +42,7 @@ struct host {
 	char *saved[SAVED];        /* value before ours; NULL: untouched */
 	struct range ike[2];       /* ports that an IKE daemon was given; hi 0: none */
 	bool no_kernel[RSIP_L2TP]; /* by tunnel type: this kernel has no such device */
+	struct route4 former;      /* the default route last seen; oif 0: none */
 	bool dirty;                /* state to save */
 	bool resync;               /* a grant came or went: net_sync() due */
 	bool idle;                 /* something ended: is anything left? */
@@ -76,6 +77,8 @@ void down_start(struct host *h);
 /* Each turn: is it done? */
 void down_check(struct host *h);
 void up_check(struct host *h);
+/* The gateway is about to go. */
+void up_forget(struct host *h, const struct gw *gw);
 
 /* grow.c */
 /* Once a second while something is up. */

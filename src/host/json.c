@@ -69,13 +69,15 @@ json_t *json_binding(const struct hold *hold)
 		rsip_tunnel_name(g->tunnel), "lease_remaining", left, "state", "held");
 }
 
-static json_t *json_bindings(const struct host *h, const struct gw *gw)
+static json_t *json_bindings(const struct host *h)
 {
 	json_t *list = json_array();
 
-	for (const struct hold *hold = h->holds; hold != NULL; hold = hold->next)
-		if ((gw == NULL || hold->gw == gw) && hold_grant(hold) != NULL)
-			(void)json_array_append_new(list, json_binding(hold));
+	/* What the whole host uses comes first, what one namespace uses last. */
+	for (int use = HOLD_UP; use <= HOLD_EXEC; use++)
+		for (const struct hold *hold = h->holds; hold != NULL; hold = hold->next)
+			if ((int)hold->use == use && hold_grant(hold) != NULL)
+				(void)json_array_append_new(list, json_binding(hold));
 	return list;
 }
 
@@ -157,5 +159,5 @@ json_t *json_status(const struct host *h)
 	}
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "gateway", name, "client_id",
 		json_client_id(first), "interface", json_interface(h, first), "bindings",
-		json_bindings(h, NULL), "gateways", gateways, "tunnels", tunnels);
+		json_bindings(h), "gateways", gateways, "tunnels", tunnels);
 }

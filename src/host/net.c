@@ -545,6 +545,28 @@ static int routes_apply(
 	return err;
 }
 
+/*
+ * Ours stands where a link that comes back would put its default route, whose owner then
+ * finds the place taken.  So the last one seen is remembered, and put back in the end
+ * where there is none.
+ */
+static void former_keep(struct host *h, const struct route4 *now, size_t n)
+{
+	const struct route4 *seen = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (now[i].dst.len == 0 && (seen == NULL || now[i].metric < seen->metric))
+			seen = &now[i];
+	if (h->ifaces != NULL) {
+		if (seen != NULL)
+			h->former = *seen;
+		return;
+	}
+	if (seen == NULL && h->former.oif != 0)
+		(void)nl_route_put_back(h->nl, &h->former); /* where it still leads */
+	h->former = (struct route4){ 0 };
+}
+
 static int routes_sync(struct host *h, char *why, size_t why_size)
 {
 	struct route4 *now, *plan;
@@ -564,6 +586,7 @@ static int routes_sync(struct host *h, char *why, size_t why_size)
 	for (const struct iface *i = h->ifaces; i != NULL; i = i->next)
 		have += plan_iface(i, now, n, i == h->ifaces, plan + have);
 	err = routes_apply(h, plan, have, why, why_size);
+	former_keep(h, now, n);
 	/* Further interfaces carry what is sent from their addresses. */
 	for (const struct iface *i = h->ifaces; i != NULL && err == 0; i = i->next) {
 		struct route4 all = {

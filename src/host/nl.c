@@ -237,7 +237,7 @@ int nl_addr_del(struct nl *nl, int index, uint32_t addr)
 /* --- routes ---------------------------------------------------------------------------
  */
 
-static int route_change(
+static struct nlmsghdr *route_request(
 	struct nl *nl, uint16_t type, int flags, const struct route4 *r, uint32_t table)
 {
 	struct nlmsghdr *h = request(nl, type, (uint16_t)(NLM_F_ACK | flags));
@@ -259,18 +259,28 @@ static int route_change(
 		mnl_attr_put_u32(h, RTA_PREFSRC, htonl(r->src));
 	if (r->metric != 0)
 		mnl_attr_put_u32(h, RTA_PRIORITY, r->metric);
-	return change(nl, h);
+	return h;
 }
 
 int nl_route_add(struct nl *nl, const struct route4 *r, uint32_t table)
 {
 	/* CREATE without EXCL and APPEND puts it before an equal one of others. */
-	return route_change(nl, RTM_NEWROUTE, NLM_F_CREATE, r, table);
+	return change(nl, route_request(nl, RTM_NEWROUTE, NLM_F_CREATE, r, table));
+}
+
+int nl_route_put_back(struct nl *nl, const struct route4 *r)
+{
+	struct nlmsghdr *h =
+		route_request(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, r, 0);
+	struct rtmsg *rt = mnl_nlmsg_get_payload(h);
+
+	rt->rtm_protocol = RTPROT_BOOT;
+	return change(nl, h);
 }
 
 int nl_route_del(struct nl *nl, const struct route4 *r, uint32_t table)
 {
-	return route_change(nl, RTM_DELROUTE, 0, r, table);
+	return change(nl, route_request(nl, RTM_DELROUTE, 0, r, table));
 }
 
 struct route_list {

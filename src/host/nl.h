@@ -39,6 +39,8 @@ int nl_addr_del(struct nl *nl, int index, uint32_t addr);
 
 /* Ours, in table (0: main), in front of an equal one of others. */
 int nl_route_add(struct nl *nl, const struct route4 *r, uint32_t table);
+/* One of the machine's own, in the main table. */
+int nl_route_put_back(struct nl *nl, const struct route4 *r);
 int nl_route_del(struct nl *nl, const struct route4 *r, uint32_t table);
 /*
  * The unicast routes of the main table: those of others, or ours.  *routes is the

@@ -130,6 +130,12 @@ static json_t *iface_json(const struct iface *i)
 		"addresses", addrs);
 }
 
+static json_t *route_json(const struct route4 *r)
+{
+	return json_pack("{s:i, s:I, s:I, s:I}", "oif", r->oif, "via", (json_int_t)r->via,
+		"src", (json_int_t)r->src, "metric", (json_int_t)r->metric);
+}
+
 static json_t *state_json(const struct host *h)
 {
 	json_t *gateways = json_array(), *ifaces = json_array(), *saved = json_object(),
@@ -147,9 +153,10 @@ static json_t *state_json(const struct host *h)
 		(void)json_array_append_new(ifaces, iface_json(i));
 	for (int i = 0; i < 2; i++)
 		(void)json_array_append_new(ike, json_integer(h->ike[i].hi));
-	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o}", "version", VERSION,
+	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "version", VERSION,
 		"boot", boot, "on_demand", h->on_demand, "saved", saved, "interfaces",
-		ifaces, "gateways", gateways, "ike", ike);
+		ifaces, "gateways", gateways, "ike", ike, "former",
+		route_json(&h->former));
 }
 
 int state_save(const struct host *h)
@@ -353,6 +360,16 @@ static void iface_load(struct host *h, const json_t *o)
 	*at = i;
 }
 
+static struct route4 route_of(const json_t *o)
+{
+	return (struct route4){
+		.oif = (int)u32_of(o, "oif"),
+		.via = u32_of(o, "via"),
+		.src = u32_of(o, "src"),
+		.metric = u32_of(o, "metric"),
+	};
+}
+
 static void state_apply(struct host *h, const json_t *state)
 {
 	json_t *item;
@@ -365,6 +382,7 @@ static void state_apply(struct host *h, const json_t *state)
 		if (value != NULL)
 			h->saved[s] = strdup(value);
 	}
+	h->former = route_of(json_object_get(state, "former"));
 	for (int k = 0; k < 2; k++) {
 		uint32_t port = (uint32_t)json_integer_value(
 			json_array_get(json_object_get(state, "ike"), (size_t)k));

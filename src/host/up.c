@@ -214,6 +214,13 @@ static void again_wait(struct up *up)
 	h->ups = up;
 }
 
+void up_forget(struct host *h, const struct gw *gw)
+{
+	for (struct up *up = h->ups; up != NULL; up = up->next)
+		if (up->gw == gw)
+			up->gw = NULL;
+}
+
 void up_check(struct host *h)
 {
 	struct up **at = &h->ups;
@@ -221,16 +228,17 @@ void up_check(struct host *h)
 	while (*at != NULL) {
 		struct up *up = *at;
 
-		if (!up->gw->freed && up->gw->up && !all_held(up->gw) &&
-			!ipc_is_gone(up->call)) {
+		if (up->gw != NULL && !ipc_is_gone(up->call) &&
+			(up->gw->upping || (up->gw->up && !all_held(up->gw)))) {
 			at = &up->next;
 			continue;
 		}
 		*at = up->next;
-		if (!up->gw->freed && up->gw->up)
+		if (up->gw != NULL && up->gw->up)
 			ipc_reply(up->call, json_status(h));
 		else
-			ipc_error(up->call, IPC_REFUSED, "went down meanwhile");
+			ipc_error(up->call, IPC_REFUSED,
+				"it did not come up, or went down meanwhile");
 		up_free(up);
 	}
 }
@@ -244,7 +252,7 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 
 	if (err == 0)
 		err = ask_gateway(h, &up->ask, &up->gw, why, sizeof(why));
-	if (err == 0 && (up->gw->upping || h->downing)) {
+	if (err == 0 && h->downing) {
 		(void)snprintf(why, sizeof(why), "another command is at it; try again");
 		err = ERR_REFUSED;
 	}
@@ -256,7 +264,7 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 		return;
 	}
 	up->call = call;
-	if (up->gw->up) {
+	if (up->gw->up || up->gw->upping) {
 		again_wait(up);
 		return;
 	}

@@ -141,6 +141,8 @@ def test_narrow_path_to_the_gateway(network, x1):
     client = network.keep(talk.connect(network, "x1", "tcp", Y, 7778, seconds=10))
     accepted = network.keep(server.accept()[0])
     accepted.settimeout(10)
+    if x1.status()["gateways"][0]["tunnel_end"] == "kernel":
+        pytest.skip("the kernel's own device, whose packets are cut later than can be seen")
     link = network.keep(Wire(network, "n", "lan0"))
     client.sendall(b"x" * 100_000)
     got = 0
@@ -353,6 +355,28 @@ def test_two_gateways(network, gateway, x1, service):
     _, answer = talk.ask(network, "x1", "udp", Y, 7777, "3", source=("192.0.2.1", port))
     assert answer == f"y saw 192.0.2.1 {port}: 3"
     x1.rsip("down")
+    assert x1.trace() == before
+
+
+# Whoever comes second waits for the first; and who says down is obeyed.
+def test_up_at_the_same_time(network, x1):
+    both = [network.start("x1", RSIP, "up", "-g", NA, log=f"up{i}.log") for i in range(2)]
+    assert [p.wait(20) for p in both] == [0, 0]
+    assert len(x1.bind_ids()) == 1
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_down_while_going_up(network, x1, transport):
+    before = x1.trace()
+    network.batch("x1", "route add blackhole 10.0.0.99/32")
+    p = network.start("x1", RSIP, "up", "-g", "10.0.0.99", "--transport", transport, log="up.log")
+    q = network.start("x1", RSIP, "up", "-g", NA, log="up2.log")
+    wait_for(lambda: x1.daemon(), "no daemon")
+    wait_for(lambda: x1.failing("down")[0] != 1, "down is refused")
+    assert p.wait(20) == 1 and q.wait(20) in (0, 1)
+    x1.rsip("down", check=False)
+    network.batch("x1", "route del blackhole 10.0.0.99/32")
+    wait_for(lambda: x1.daemon() is None, "rsip-hostd stays")
     assert x1.trace() == before
 
 
@@ -640,6 +664,16 @@ def test_link_flaps(network, x1, service):
     wait_for(lambda: x1.trace() == before, "the routes do not come back")
     own, answer = x1.asks()
     assert answer == f"y saw {NB} {own[1]}: hello"
+
+
+# A default route that nobody could put back meanwhile is there again after `down`.
+def test_default_route_after_a_flap(network, x1):
+    before = x1.trace()
+    x1.up()
+    network.batch("x1", "link set eth0 down", "link set eth0 up")
+    wait_for(lambda: x1.way_to(NA)["dev"] == "eth0", "no link")
+    x1.rsip("down")
+    assert x1.trace() == before
 
 
 # Somebody deletes the interface: it is made again.
