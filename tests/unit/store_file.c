@@ -842,6 +842,51 @@ static void test_million(void **state)
 	assert_true(took < 2.0);
 }
 
+/*
+ * A commit in three steps: what is applied while it is written is of the next one; and a
+ * write that fails is tried again first, with what came meanwhile behind it.
+ */
+static void test_steps(void **state)
+{
+	struct rlimit limit, before;
+	struct store *s = opened();
+	struct loaded got;
+	int result;
+
+	(void)state;
+	assert_int_equal(put_lease(s, 1, now.boot_ms + 50000, false), 0);
+	store_begin(s);
+	assert_int_equal(put_lease(s, 2, now.boot_ms + 50000, false), 0);
+	assert_int_equal(store_end(s, store_write(s)), 0);
+	assert_int_equal(store_pending(s), 1);
+	store_close(s);
+	got = reload();
+	assert_int_equal(got.n, 1);
+	assert_int_equal(got.ids[0], 1);
+
+	s = opened();
+	for (uint32_t id = 100; id < 3000; id++)
+		assert_int_equal(put_lease(s, id, now.boot_ms + 50000, false), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = (struct rlimit){ 20000, before.rlim_max };
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	store_begin(s);
+	result = store_write(s);
+	assert_int_equal(put_lease(s, 100, 0, true), 0);
+	assert_int_not_equal(store_end(s, result), 0);
+	assert_string_not_equal(store_error(s), "");
+	assert_int_equal(store_pending(s), 2901);
+	assert_int_not_equal(store_commit(s), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(store_commit(s), 0);
+	assert_int_equal(store_pending(s), 0);
+	store_close(s);
+	/* The one that was freed while it was written is not back. */
+	got = reload();
+	assert_int_equal(got.n, 2900);
+}
+
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -866,6 +911,7 @@ int main(void)
 		ROW(test_map_grows),
 		ROW(test_disk_full),
 		ROW(test_batch_bound),
+		ROW(test_steps),
 		ROW(test_million),
 	};
 
