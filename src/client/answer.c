@@ -87,6 +87,27 @@ void answer_unusable(struct rsip_session *s, uint32_t bind_id, uint64_t now_us)
 	run_fail(s, RSIP_FAIL_UNUSABLE, 0);
 }
 
+/*
+ * SPIs of one address tell apart what comes in, so no two bindings may share one (RFC
+ * 3104 section 5).  Ports may be shared: a LISTEN for a port that is held is a second
+ * binding.
+ */
+static bool has_clash(const struct rsip_session *s, const struct rsip_grant *g)
+{
+	for (size_t i = 0; i < s->n_held; i++) {
+		const struct rsip_grant *held = &s->held[i]->grant;
+
+		for (size_t j = 0; held->address == g->address && j < held->n_spis; j++) {
+			for (size_t k = 0; k < g->n_spis; k++) {
+				if (g->spis[k].lo <= held->spis[j].hi &&
+					held->spis[j].lo <= g->spis[k].hi)
+					return true;
+			}
+		}
+	}
+	return false;
+}
+
 static void take_granted(
 	struct rsip_session *s, const struct wire_msg *m, uint64_t now_us)
 {
@@ -96,6 +117,10 @@ static void take_granted(
 
 	if (!s->work->probe && !grant_by_id(s, m->bind_id))
 		verdict = grant_from(m, s->work, &b);
+	if (verdict == GRANT_GOOD && has_clash(s, &b->grant)) {
+		free(b);
+		verdict = GRANT_UNUSABLE;
+	}
 	if (verdict == GRANT_UNUSABLE) {
 		answer_unusable(s, m->bind_id, now_us);
 		return;

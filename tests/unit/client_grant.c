@@ -6,7 +6,7 @@
 #define SECOND 1000000ULL
 
 static const uint32_t ports[] = { 3000, 1025, 3001 };
-static const uint32_t spis[] = { 0xc0010007, 0x1000 };
+static const uint32_t spis[] = { 0xc0020007, 0x1000 };
 
 static const struct rsip_want whole = { .kind = RSIP_RSA_IP };
 static const struct rsip_want ipsec = {
@@ -54,7 +54,7 @@ static void test_rsa_ip(void **state)
 	assert_int_equal(e->grant.n_ports, 0);
 	assert_int_equal(e->grant.tunnel, RSIP_GRE);
 	assert_int_equal(e->grant.lease_s, 77);
-	/* P-9.7-05: no endpoint: the gateway itself. */
+	/* P-9.7-05, P-9.9-07, P-9.17-03: no endpoint: the gateway itself. */
 	assert_int_equal(e->grant.endpoint, 0);
 	want.address = 0xcb007155;
 	assert_int_equal(ask(&f, &want)->local.v4, 0xcb007155);
@@ -378,15 +378,18 @@ static void test_exact(void **state)
 	open_registered(&f);
 	ask(&f, &want);
 	grant = fake_grant(&f, 1); /* ports 20480-20483 */
+	grant.spis.first = 0x5000;
 	fake_say(&f, &grant);
 	fake_event(&f, RSIP_EVENT_GRANTED);
 	want.exact = true;
 	for (uint32_t i = 0; i < 6; i++) {
 		bool good = i >= 4;
 
-		if (i == 5)
+		if (i == 5) {
 			want.ports =
 				(struct rsip_numbers){ .form = RSIP_ANY, .count = 3 };
+			want.spis.first = 0xc0020000;
+		}
 		want.address = i == 3 ? 0xcb007102 : i == 4 ? 0xcb007101 : 0;
 		ask(&f, &want);
 		grant = fake_grant(&f, 10 + i);
@@ -396,6 +399,7 @@ static void test_exact(void **state)
 			grant.local_ports = (struct wire_ports){
 				.form = FORM_BLOCK, .number = 3, .first = 70
 			};
+		grant.spis = f.asked.spis;
 		if (i == 1)
 			grant.spis.number = 15;
 		if (i == 2)

@@ -48,8 +48,8 @@ static struct wire_query tuple(uint8_t indicator, uint32_t addr, uint32_t mask)
 		.mask = { .type = ADDR_NETMASK, .v4 = mask } };
 }
 
-/* F-6.5-01, P-9.15-04: local and remote, addresses and networks; what is not IPv4 is
- * passed over. */
+/* F-6.5-01, F-6.5-03, P-9.15-04: asked as often as the caller likes; local and remote,
+ * addresses and networks; what is not IPv4 is passed over. */
 static void test_answers(void **state)
 {
 	struct wire_query tuples[6] = {
