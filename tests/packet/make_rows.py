@@ -194,7 +194,7 @@ def demultiplexing():
         public(esp(spi))
     say("count in.no_spi 7")
 
-    case("ports-in", "F-2-15, P-8.6-02, P-8.2-07: by port, UDP and TCP alike, in the bind's tunnel type.")
+    case("ports-in", "F-2-15, P-6-04, P-8.6-02, P-8.2-07: by port, UDP and TCP alike, in the bind's tunnel type.")
     lease(1, X1, method="rsap-ip", ports=PORTS1)
     lease(2, X2, method="rsap-ip", ports=PORTS2, tunnel="gre")
     one, two = udp(Y, 53, NB, 20495), IP(src=Y, dst=NB, id=4, flags="DF") / TCP(sport=80,
@@ -220,7 +220,7 @@ def demultiplexing():
     public(IP(src=Y, dst=NB) / IP(src=Y, dst=X1) / UDP())
     say("count in.no_bind 4")
 
-    case("whole-address", "RSA-IP: any protocol, except requests that the gateway answers.")
+    case("whole-address", "F-2-05, F-2-07: RSA-IP carries any protocol, except requests that the gateway answers.")
     lease(4, X2, WHOLE, "rsa-ip")
     sctp = IP(src=Y, dst=WHOLE, proto=132, id=5) / Raw(bytes(range(20)))
     public(sctp)
@@ -230,7 +230,7 @@ def demultiplexing():
     public(esp(5, dst=WHOLE))
     at_private(outer(hop(esp(5, dst=WHOLE)), 2, X2))
 
-    case("removed", "S-6.2-24: nothing is carried for a lease that ended.")
+    case("removed", "S-6.2-24, P-6-06, P-9.12-01, P-9.4-01: nothing is carried for a lease that ended.")
     two_hosts()
     say("remove 1")
     lost(esp(SPI1), "no_spi")
@@ -287,7 +287,7 @@ def demultiplexing():
 
 def outbound():
     file("outbound", "What a host may send, and the error that each misuse earns.")
-    case("ports-out", "F-2-13, F-2-14: the inner packet leaves with one hop less, no more.")
+    case("ports-out", "F-2-13, F-2-14, P-6-04: the inner packet leaves with one hop less, no more.")
     two_hosts()
     for host, port in ((X1, 20480), (X2, 20751)):
         packet = IP(src=NB, dst=Y, id=5, flags="DF") / TCP(sport=port, dport=80, flags="S")
@@ -313,7 +313,7 @@ def outbound():
         say(f"misuse {X1} 307 0")
         say(f"count out.tunnel_type {k}")
 
-    case("unregistered", "P-6-12, P-10.2.2-06: tunnelled data of a stranger is never forwarded.")
+    case("unregistered", "P-6-02, P-6-03, P-6-12, P-10.2.2-06: tunnelled data of a stranger is never forwarded.")
     lease(1, X1, ports=PORTS1)
     private(tunnel(udp(NB, 20480, Y, 1), "10.0.0.99"))
     say("misuse 10.0.0.99 312 0")
@@ -353,7 +353,7 @@ def outbound():
     private(tunnel(ah(5, src=NB, dst=Y)))
     say(f"misuse {X1} 401 0")
 
-    case("macro", "P-10.4-03, S-D-01: remote macro policy, out and in, ESP as well.")
+    case("macro", "P-7-01, P-7.3.3-01, P-10.4-03, P-10.6-02, S-D-01: remote macro policy, out and in, ESP as well.")
     lease(1, X1, ports=PORTS1, spis=SPIS1, remote=Y)
     private(tunnel(udp(NB, 20480, Y, 99)))
     at_public(hop(udp(NB, 20480, Y, 99)))
@@ -370,7 +370,7 @@ def outbound():
     public(esp(SPI1, src=Z))
     say("count in.ingress_policy 2")
 
-    case("micro", "P-10.4-04, P-7.2-03, S-D-02, S-D-03: ports where they show, not under ESP.")
+    case("micro", "P-7-01, P-7.3.3-01, P-10.4-04, P-7.2-03, S-D-02, S-D-03: ports where they show, not under ESP.")
     lease(1, X1, ports=PORTS1, spis=SPIS1, remote=Y + ":80")
     private(tunnel(udp(NB, 20480, Y, 80)))
     at_public(hop(udp(NB, 20480, Y, 80)))
