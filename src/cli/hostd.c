@@ -17,7 +17,8 @@
 
 #define DAEMON     "rsip-hostd"
 #define TIMEOUT_MS 60000
-#define TRIES      3 /* a daemon that was about to end may have taken the call */
+#define TRIES      20 /* a daemon that was about to end may have taken the call */
+#define PAUSE_US   20000
 
 static void place_of(const struct cli *cli, char path[static IPC_PLACE_MAX])
 {
@@ -124,6 +125,7 @@ int hostd_call(const struct cli *cli, enum hostd_start start, const char *conf,
 	for (int i = 0; i < TRIES; i++) {
 		struct ipc_client *client;
 
+		err = 0;
 		status = daemon_reach(socket, start, conf, &client);
 		if (status != CLI_OK)
 			break;
@@ -133,6 +135,7 @@ int hostd_call(const struct cli *cli, enum hostd_start start, const char *conf,
 		status = err == 0 ? CLI_OK : CLI_FAILED;
 		if (err != ERR_UNREACHABLE || start == HOSTD_NEVER)
 			break;
+		(void)usleep(PAUSE_US);
 	}
 	json_decref(params);
 	return err == 0 ? status : cli_fail(err, why);

@@ -232,6 +232,14 @@ int ask_gateway(
 {
 	struct host_conf conf = ask->conf;
 
+	if (h->stop) {
+		(void)snprintf(why, why_size, "rsip-hostd is ending");
+		return ERR_UNREACHABLE; /* whoever asks starts another one */
+	}
+	if (h->downing) {
+		(void)snprintf(why, why_size, "it is going down; try again");
+		return ERR_REFUSED;
+	}
 	if (conf.gateway == 0 && h->gws != NULL) {
 		*gw = h->gws;
 		return 0;

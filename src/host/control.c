@@ -112,10 +112,6 @@ static void lease_start(struct host *h, struct ipc_call *call, json_t *params,
 	}
 	if (err == 0)
 		err = ask_gateway(h, &op->ask, &op->gw, why, sizeof(why));
-	if (err == 0 && h->downing) {
-		(void)snprintf(why, sizeof(why), "another command is at it; try again");
-		err = ERR_REFUSED;
-	}
 	if (err != 0) {
 		ipc_error_code(call, err, op != NULL ? why : err_text(err));
 		h->idle = true;

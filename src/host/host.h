@@ -45,6 +45,7 @@ struct host {
 	struct route4 former;      /* the default route last seen; oif 0: none */
 	bool dirty;                /* state to save */
 	bool resync;               /* a grant came or went: net_sync() due */
+	uint32_t idle_s;           /* for so long there has been no gateway */
 	bool idle;                 /* something ended: is anything left? */
 	uv_prepare_t turn;
 	uv_poll_t watch;  /* somebody changed links, addresses or routes */

@@ -19,8 +19,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SETTLE_MS 100
-#define GROW_MS   1000
+#define SETTLE_MS    100
+#define GROW_MS      1000
+#define IDLE_S       5 /* a daemon that nobody calls after all */
+
+#define LOCK_TRIES   100
+#define LOCK_WAIT_US 20000
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
@@ -224,10 +228,7 @@ static void on_turn(uv_prepare_t *turn)
 	if (h->idle)
 		rest(h);
 	if (h->stop) {
-		/* The loop polls once more: a call that came now would be lost. */
-		ipc_server_free(h->ipc);
-		h->ipc = NULL;
-		uv_stop(h->loop);
+		uv_stop(h->loop); /* calls that still come are sent away */
 		return;
 	}
 	gw_turn(h);
@@ -264,7 +265,12 @@ static void on_moved(uv_poll_t *poll, int status, int events)
 
 static void on_grow(uv_timer_t *timer)
 {
-	grow_tick(timer->data);
+	struct host *h = timer->data;
+
+	grow_tick(h);
+	h->idle_s = h->gws == NULL && !h->downing ? h->idle_s + 1 : 0;
+	if (h->idle_s >= IDLE_S)
+		h->idle = true;
 }
 
 static void on_term(uv_signal_t *handle, int number)
@@ -323,12 +329,23 @@ static void take_over(struct host *h)
 		gw_start(gw);
 	for (struct hold *hold = h->holds; hold != NULL; hold = next) {
 		next = hold->next;
-		/* Its namespace lost its device with the daemon. */
-		if (hold->use == HOLD_EXEC ||
+		/* Its namespace lost its device with the daemon; its `up` its caller. */
+		if (hold->use == HOLD_EXEC || (hold->use == HOLD_UP && !hold->gw->up) ||
 			(hold->use == HOLD_LEASE && hold->bind_id == 0))
 			hold_give(hold, NULL, NULL);
 	}
 	hold_again(h);
+}
+
+static bool somebody_answers(const char *socket)
+{
+	struct ipc_client *client;
+	char why[IPC_WHY];
+
+	if (ipc_client_new(socket, &client, why, sizeof(why)) != 0)
+		return false;
+	ipc_client_free(client);
+	return true;
 }
 
 static int host_open(struct daemon *d, char *why, size_t why_size)
@@ -348,7 +365,12 @@ static int host_open(struct daemon *d, char *why, size_t why_size)
 		return err;
 	}
 	/* The socket is also the lock: the state is ours once we have it. */
-	err = ipc_server_new(h->loop, &ipc, &h->ipc, why, why_size);
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		err = ipc_server_new(h->loop, &ipc, &h->ipc, why, why_size);
+		if (err != ERR_EXISTS || somebody_answers(h->socket))
+			break;
+		(void)usleep(LOCK_WAIT_US); /* one that ends still holds it */
+	}
 	if (err == 0)
 		err = state_load(h, why, why_size);
 	if (err != 0)
@@ -375,6 +397,10 @@ static void host_close(struct daemon *d)
 	net_restore(h);
 	while (h->gws != NULL)
 		gw_free(h->gws);
+	state_remove(h);
+	if (!d->options->foreground)
+		(void)unlink(d->log);
+	/* Only now: with the socket goes the lock, and a successor may start. */
 	ipc_server_free(h->ipc);
 	uv_close((uv_handle_t *)&h->turn, NULL);
 	uv_close((uv_handle_t *)&h->again, NULL);
@@ -388,9 +414,6 @@ static void host_close(struct daemon *d)
 	(void)uv_run(h->loop, UV_RUN_DEFAULT);
 	nl_close(h->nl);
 	(void)close(h->watch_fd);
-	state_remove(h);
-	if (!d->options->foreground)
-		(void)unlink(d->log);
 }
 
 static int run(struct daemon *d)
@@ -404,8 +427,19 @@ static int run(struct daemon *d)
 	d->host.loop = &loop;
 	err = host_open(d, why, sizeof(why));
 	if (err != 0) {
-		(void)fprintf(stderr, "rsip-hostd: %s\n", why);
-		return EXIT_FAILED;
+		/* Started twice at the same time: the other one will do. */
+		if (err == ERR_EXISTS && d->host.on_demand &&
+			somebody_answers(d->host.socket))
+			why[0] = 0;
+		else
+			(void)fprintf(stderr, "rsip-hostd: %s\n", why);
+		ipc_server_free(d->host.ipc);
+		(void)uv_run(&loop, UV_RUN_DEFAULT);
+		(void)uv_loop_close(&loop);
+		nl_close(d->host.nl);
+		if (d->host.watch_fd >= 0)
+			(void)close(d->host.watch_fd);
+		return why[0] == 0 ? EXIT_DONE : EXIT_FAILED;
 	}
 	ready(d);
 	take_over(&d->host);
@@ -429,6 +463,7 @@ int main(int argc, char **argv)
 	}
 	d->options = &options;
 	d->ready = -1;
+	d->host.watch_fd = -1;
 	log_init("rsip-hostd", LOG_LEVEL_INFO);
 	host_conf_init(&d->host.conf);
 	if (host_conf_load(&d->host.conf, options.conf, options.conf_given, why,

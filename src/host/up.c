@@ -252,10 +252,6 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 
 	if (err == 0)
 		err = ask_gateway(h, &up->ask, &up->gw, why, sizeof(why));
-	if (err == 0 && h->downing) {
-		(void)snprintf(why, sizeof(why), "another command is at it; try again");
-		err = ERR_REFUSED;
-	}
 	if (err != 0) {
 		ipc_error_code(call, err, up != NULL ? why : err_text(err));
 		h->idle = true;

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import struct
+import time
 
 import pytest
 import topo
@@ -630,6 +631,25 @@ def test_daemon_killed(network, gateway, x1, service):
     assert [b["bind_id"] for b in after["bindings"]] == [b["bind_id"] for b in before["bindings"]]
     assert talk.request(held, "again") == f"y saw {NB} {own}: again"
     assert len(gateway.show("clients")) == 1
+
+
+# Killed at any moment of going up, the next command finds its way back.
+def test_daemon_killed_at_any_moment(network, gateway, x1):
+    before = x1.trace()
+    for n in range(24):
+        p = network.start("x1", RSIP, "up", "-g", NA, log="up.log")
+        pid = wait_for(lambda: x1.daemon() or p.poll() is not None, "no daemon")
+        time.sleep(n * 0.002)  # not waiting for anything: the moment is what is tested
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid if pid is not True else x1.daemon(), signal.SIGKILL)
+        p.wait(20)
+        if n % 2:
+            x1.up()
+            assert len(x1.bind_ids()) == 1
+        x1.rsip("down", check=False)
+        wait_for(lambda: x1.daemon() is None, "rsip-hostd stays")
+        assert x1.trace() == before, f"killed at moment {n}"
+    wait_for(lambda: not gateway.show("bindings"), "leases stay")
 
 
 # F-3.1-07, P-10.2.1: all is asked for again; the interface follows.
