@@ -26,7 +26,7 @@ static const char help_text[] =
 	"\n"
 	"  -c, --config FILE  the configuration, see rsipd.conf(5)\n"
 	"  -f, --foreground   stay in the foreground and log to stderr\n"
-	"  -v, --verbose      log more\n"
+	"  -v, --verbose      log registrations and leases as they begin and end, too\n"
 	"      --check        check the configuration, print what is wrong, and end\n"
 	"      --help         this text\n"
 	"      --version      the version\n";
@@ -131,6 +131,7 @@ int main(int argc, char **argv)
 	if (d == NULL)
 		return EXIT_FAILED;
 	d->config_file = o.file;
+	d->verbose = o.verbose;
 	err = conf_load(o.file, &d->conf, why, sizeof(why));
 	if (err != 0) {
 		(void)fprintf(stderr, "%s\n", why[0] != 0 ? why : err_text(err));

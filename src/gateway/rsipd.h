@@ -25,6 +25,7 @@ struct rsipd {
 	uv_loop_t *loop;
 	struct conf *conf;
 	const char *config_file;
+	bool verbose; /* log what begins and ends */
 	struct store *store;
 	struct engine *engine;
 	struct net *net;

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "gateway/audit_log.h"
 #include "gateway/rsipd.h"
 #include "wire/msg.h"
 
@@ -159,7 +160,9 @@ void turn_effect(void *rsipd, const struct effect *e)
 		persist(d, e);
 		break;
 	case EFFECT_AUDIT:
-		break; /* nobody reads it yet */
+		if (d->verbose) /* nobody else reads it yet */
+			audit_log(e, d->turn.now_ms);
+		break;
 	}
 }
 

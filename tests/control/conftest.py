@@ -82,9 +82,9 @@ dataplane {{ driver = "none" }}
         self.file.write_text(text + more)
         return self
 
-    def start(self, expect_ready=True):
+    def start(self, expect_ready=True, options=()):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*self.wrapper, RSIPD, "-c", self.file, "-f"],
+            self.process = subprocess.Popen([*self.wrapper, RSIPD, "-c", self.file, "-f", *options],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         if expect_ready:
             line = self.read_line()

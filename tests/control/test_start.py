@@ -166,6 +166,25 @@ def test_closed_stdout_does_not_matter(gateway):
     assert gateway.udp("127.0.0.2").register().type == rsip.REGISTER_OK
 
 
+def test_verbose_log_tells_what_hosts_do(gateway):
+    gateway.configure().start(options=["-v"])
+    host = gateway.udp("127.0.0.2")
+    host.register()
+    grant = host.assign_ipsec(1, 64)
+    host.extend(grant.bind, 7000)
+    host.free(grant.bind)
+    host.deregister()
+    lines = [l.split(": ", 1)[1] for l in gateway.log.read_text().splitlines() if "host=127.0.0.2" in l]
+    port, first = min(grant.local_ports()), min(grant.local_spis())
+    what = (f"host=127.0.0.2 bind={grant.bind} method=rsipsec address=203.0.113.1 ports={port} "
+        f"spis={first:#010x}-{first + 63:#010x} ")
+    assert [l.split(" host=")[0] for l in lines] == ["host registered", "lease granted",
+        "lease extended", "lease ended", "registration ended"]
+    for line in lines[1:4]:
+        assert what in line
+    assert lines[3].endswith("reason=freed") and lines[4].endswith("reason=deregistered")
+
+
 def caps(gateway):
     with open(f"/proc/{gateway.process.pid}/status") as f:
         return dict(line.split(":\t") for line in f.read().splitlines() if ":\t" in line)
