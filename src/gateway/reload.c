@@ -29,10 +29,21 @@ static bool prefixes_equal(
 	return true;
 }
 
-/* Does the data plane have to take other addresses or ports? */
+static bool listen_differs(const struct conf *a, const struct conf *b)
+{
+	if (a->n_listen != b->n_listen)
+		return true;
+	for (size_t i = 0; i < a->n_listen; i++)
+		if (a->listen[i].addr != b->listen[i].addr ||
+			a->listen[i].port != b->listen[i].port)
+			return true;
+	return false;
+}
+
+/* Does the data plane have to take other addresses or ports, or end other tunnels? */
 static bool plane_differs(const struct conf *a, const struct conf *b)
 {
-	if (a->n_taken != b->n_taken)
+	if (a->n_taken != b->n_taken || listen_differs(a, b))
 		return true;
 	for (size_t i = 0; i < a->n_taken; i++) {
 		const struct conf_taken *x = &a->taken[i], *y = &b->taken[i];
@@ -48,7 +59,6 @@ static bool plane_differs(const struct conf *a, const struct conf *b)
 /* Names what the new file changes and only a start can take, and keeps the old. */
 static void keep_fixed(const struct conf *old, struct conf *new, char *names, size_t size)
 {
-	bool listens = old->n_listen != new->n_listen;
 	const struct {
 		const char *name;
 		bool differs;
@@ -69,10 +79,7 @@ static void keep_fixed(const struct conf *old, struct conf *new, char *names, si
 				old->metrics_listen.port != new->metrics_listen.port },
 	};
 
-	for (size_t i = 0; i < old->n_listen && !listens; i++)
-		listens = old->listen[i].addr != new->listen[i].addr ||
-			  old->listen[i].port != new->listen[i].port;
-	(void)snprintf(names, size, "%s", listens ? " listen" : "");
+	names[0] = 0;
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		if (fixed[i].differs)
 			(void)snprintf(names + strlen(names), size - strlen(names),
@@ -96,7 +103,7 @@ static void plane_restore(struct rsipd *d)
 	uv_stop(d->loop);
 }
 
-static int take(struct rsipd *d, struct conf *new, char *why, size_t why_size)
+static int take_plane(struct rsipd *d, struct conf *new, char *why, size_t why_size)
 {
 	bool reopen = plane_differs(d->conf, new) && d->plane.dp != NULL;
 	int err = 0;
@@ -111,6 +118,21 @@ static int take(struct rsipd *d, struct conf *new, char *why, size_t why_size)
 		plane_restore(d);
 	else if (reopen)
 		turn_reinstall(d);
+	return err;
+}
+
+static int take(struct rsipd *d, struct conf *new, char *why, size_t why_size)
+{
+	char ignored[NET_WHY];
+	int err = rsipd_listen(d, new, why, why_size);
+
+	if (err != 0)
+		return err;
+	err = take_plane(d, new, why, why_size);
+	/* What was listened to a moment ago can be again. */
+	if (err != 0 && rsipd_listen(d, d->conf, ignored, sizeof(ignored)) != 0)
+		log_error("the former endpoints are not served any more", "error=\"%s\"",
+			ignored);
 	return err;
 }
 

@@ -311,10 +311,19 @@ static int open_plane(struct rsipd *d, char *why, size_t why_size)
 	return err;
 }
 
+static struct net_endpoint *endpoints_new(const struct conf *c)
+{
+	struct net_endpoint *at = calloc(c->n_listen, sizeof(*at));
+
+	for (size_t i = 0; i < c->n_listen && at != NULL; i++)
+		at[i] = (struct net_endpoint){ c->listen[i].addr, c->listen[i].port };
+	return at;
+}
+
 static int open_net(struct rsipd *d, char *why, size_t why_size)
 {
 	const struct conf *c = d->conf;
-	struct net_endpoint *at = calloc(c->n_listen, sizeof(*at));
+	struct net_endpoint *at = endpoints_new(c);
 	const struct net_conf nc = {
 		.endpoints = at,
 		.n_endpoints = c->n_listen,
@@ -327,28 +336,58 @@ static int open_net(struct rsipd *d, char *why, size_t why_size)
 	};
 	int err = -ENOMEM;
 
-	for (size_t i = 0; i < c->n_listen && at != NULL; i++)
-		at[i] = (struct net_endpoint){ c->listen[i].addr, c->listen[i].port };
 	if (at != NULL)
 		err = net_new(d->loop, &nc, &d->net, why, why_size);
 	free(at);
 	return err;
 }
 
-/* What control and metrics see; the texts outlive a reload. */
+static void texts_free(char **texts)
+{
+	for (size_t i = 0; texts != NULL && texts[i] != NULL; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+/* `listen` as it stands in the file; outlives the configuration that it is of. */
+static int texts_take(struct rsipd *d, const struct conf *c)
+{
+	char **texts = calloc(c->n_listen + 1, sizeof(char *));
+
+	for (size_t i = 0; i < c->n_listen; i++) {
+		if (texts != NULL)
+			texts[i] = strdup(c->listen[i].text);
+		if (texts == NULL || texts[i] == NULL) {
+			texts_free(texts);
+			return -ENOMEM;
+		}
+	}
+	texts_free(d->listen_text);
+	d->listen_text = texts;
+	d->source.listen = (const char *const *)texts;
+	d->source.n_listen = c->n_listen;
+	return 0;
+}
+
+int rsipd_listen(struct rsipd *d, const struct conf *conf, char *why, size_t why_size)
+{
+	struct net_endpoint *at = endpoints_new(conf);
+	int err = -ENOMEM;
+
+	if (at != NULL)
+		err = net_listen(d->net, at, conf->n_listen, why, why_size);
+	free(at);
+	/* Without memory for the texts, status shows the old ones. */
+	if (err == 0)
+		(void)texts_take(d, conf);
+	return err;
+}
+
+/* What control and metrics see. */
 static int source_fill(struct rsipd *d)
 {
 	struct control_source *s = &d->source;
-	size_t n = d->conf->n_listen;
 
-	d->listen_text = calloc(n + 1, sizeof(char *));
-	if (d->listen_text == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		d->listen_text[i] = strdup(d->conf->listen[i].text);
-		if (d->listen_text[i] == NULL)
-			return -ENOMEM;
-	}
 	s->ctx = d;
 	s->engine = d->engine;
 	s->now_ms = source_now;
@@ -360,12 +399,10 @@ static int source_fill(struct rsipd *d)
 	s->turn = &d->turn;
 	s->driver = d->plane.driver->name;
 	s->config_file = d->config_file;
-	s->listen = (const char *const *)d->listen_text;
-	s->n_listen = n;
 	s->udp = d->conf->engine.udp;
 	s->tcp = d->conf->engine.tcp;
 	s->started_ms = rsipd_clock_ms();
-	return 0;
+	return texts_take(d, d->conf);
 }
 
 static int open_watchers(struct rsipd *d, char *why, size_t why_size)
@@ -485,8 +522,6 @@ void rsipd_close(struct rsipd *d)
 	store_close(d->store);
 	engine_free(d->engine);
 	turn_fini(&d->turn);
-	for (size_t i = 0; d->listen_text != NULL && d->listen_text[i] != NULL; i++)
-		free(d->listen_text[i]);
-	free(d->listen_text);
+	texts_free(d->listen_text);
 	conf_free(d->conf);
 }

@@ -59,5 +59,7 @@ void rsipd_close(struct rsipd *d);
 
 /* Read the configuration again and take it, or change nothing: see reload.c. */
 int rsipd_reload(struct rsipd *d, char *why, size_t why_size);
+/* Listen where this configuration says; nothing has changed on error. */
+int rsipd_listen(struct rsipd *d, const struct conf *conf, char *why, size_t why_size);
 /* CLOCK_BOOTTIME in milliseconds. */
 uint64_t rsipd_clock_ms(void);

@@ -16,6 +16,7 @@
 
 struct net {
 	struct net_conf conf;
+	uv_loop_t *loop;
 	struct net_counters counters;
 	struct udp_batch *batch;
 	struct udp **udp;
@@ -61,19 +62,56 @@ void net_free(struct net *n)
 	on_part_gone(n); /* the one of net_new() */
 }
 
-static int open_endpoint(
-	struct net *n, uv_loop_t *loop, const struct net_endpoint *at, const char **what)
+static bool is_same(const struct net_endpoint *a, const struct net_endpoint *b)
 {
+	return a->addr == b->addr && a->port == b->port;
+}
+
+static bool is_among(
+	const struct net_endpoint *at, const struct net_endpoint *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is_same(at, &list[i]))
+			return true;
+	return false;
+}
+
+static bool is_open(const struct net *n, const struct net_endpoint *at)
+{
+	for (size_t i = 0; i < n->n_udp; i++)
+		if (is_same(at, udp_endpoint(n->udp[i])))
+			return true;
+	return false;
+}
+
+/* UDP socket i and the TCP listener beside it. */
+static void close_endpoint(struct net *n, size_t i)
+{
+	if (n->tcp != NULL)
+		tcp_unlisten(n->tcp, udp_endpoint(n->udp[i]));
+	udp_free(n->udp[i], on_part_gone, n);
+	n->udp[i] = n->udp[--n->n_udp];
+}
+
+static int open_endpoint(struct net *n, const struct net_endpoint *at, const char **what)
+{
+	struct udp **udp = realloc(n->udp, (n->n_udp + 1) * sizeof(struct udp *));
 	int err;
 
 	*what = "UDP";
-	err = udp_new(loop, at, &n->conf, n->batch, &n->counters, &n->udp[n->n_udp]);
+	if (udp == NULL)
+		return -ENOMEM;
+	n->udp = udp;
+	err = udp_new(n->loop, at, &n->conf, n->batch, &n->counters, &n->udp[n->n_udp]);
 	if (err != 0)
 		return err;
 	n->n_udp++;
 	n->parts++;
 	*what = "TCP";
-	return n->tcp != NULL ? tcp_listen(n->tcp, at) : 0;
+	err = n->tcp != NULL ? tcp_listen(n->tcp, at) : 0;
+	if (err != 0)
+		close_endpoint(n, n->n_udp - 1);
+	return err;
 }
 
 static void explain(const struct net_endpoint *at, const char *what, int err, char *why,
@@ -92,43 +130,61 @@ static void explain(const struct net_endpoint *at, const char *what, int err, ch
 		addr_format(at->addr, addr), at->port, what, err_text(err), next);
 }
 
+int net_listen(struct net *n, const struct net_endpoint *endpoints, size_t n_endpoints,
+	char *why, size_t why_size)
+{
+	size_t before = n->n_udp;
+	const char *what = "";
+
+	for (size_t i = 0; i < n_endpoints; i++) {
+		int err = is_open(n, &endpoints[i])
+				  ? 0
+				  : open_endpoint(n, &endpoints[i], &what);
+
+		if (err == 0)
+			continue;
+		explain(&endpoints[i], what, err, why, why_size);
+		while (n->n_udp > before)
+			close_endpoint(n, n->n_udp - 1);
+		return err;
+	}
+	for (size_t i = n->n_udp; i > 0; i--)
+		if (!is_among(udp_endpoint(n->udp[i - 1]), endpoints, n_endpoints))
+			close_endpoint(n, i - 1);
+	return 0;
+}
+
 /* Without sockets yet; NULL when memory is short. */
-static struct net *net_alloc(const struct net_conf *conf)
+static struct net *net_alloc(uv_loop_t *loop, const struct net_conf *conf)
 {
 	struct net *n = calloc(1, sizeof(*n));
-	struct udp **udp = calloc(conf->n_endpoints + 1, sizeof(struct udp *));
 	struct udp_batch *batch = udp_batch_new();
 
-	if (n == NULL || udp == NULL || batch == NULL) {
+	if (n == NULL || batch == NULL) {
 		udp_batch_free(batch);
-		free(udp);
 		free(n);
 		return NULL;
 	}
 	n->parts = 1; /* ours, until net_free() */
+	n->loop = loop;
 	n->conf = *conf;
 	n->conf.endpoints = NULL; /* only of the caller's call */
 	n->batch = batch;
-	n->udp = udp;
 	return n;
 }
 
 int net_new(uv_loop_t *loop, const struct net_conf *conf, struct net **net, char *why,
 	size_t why_size)
 {
-	struct net *n = net_alloc(conf);
-	const char *what = "";
+	struct net *n = net_alloc(loop, conf);
 	int err;
 
 	if (n == NULL)
 		return -ENOMEM;
 	err = conf->tcp ? tcp_new(loop, &n->conf, &n->counters, &n->tcp) : 0;
 	n->parts += n->tcp != NULL;
-	for (size_t i = 0; i < conf->n_endpoints && err == 0; i++) {
-		err = open_endpoint(n, loop, &conf->endpoints[i], &what);
-		if (err != 0)
-			explain(&conf->endpoints[i], what, err, why, why_size);
-	}
+	if (err == 0)
+		err = net_listen(n, conf->endpoints, conf->n_endpoints, why, why_size);
 	if (err != 0)
 		net_free(n);
 	else

@@ -82,6 +82,14 @@ int net_send(struct net *n, const struct peer *to, const uint8_t *bytes, size_t 
 /* What was queued leaves; the end of a turn. */
 void net_flush(struct net *n);
 
+/*
+ * Other endpoints from now on: what is new is opened first, what is not named any more is
+ * closed then; connections stay open.  On error nothing has changed and the sentence is
+ * in why.
+ */
+int net_listen(struct net *n, const struct net_endpoint *endpoints, size_t n_endpoints,
+	char *why, size_t why_size);
+
 /* Other bounds from now on; open connections stay. */
 void net_set_limits(struct net *n, const struct net_limits *limits);
 

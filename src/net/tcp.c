@@ -343,6 +343,19 @@ int tcp_listen(struct tcp *t, const struct net_endpoint *at)
 	return err;
 }
 
+void tcp_unlisten(struct tcp *t, const struct net_endpoint *at)
+{
+	for (struct tcp_listener **l = &t->listeners; *l != NULL; l = &(*l)->next) {
+		struct tcp_listener *gone = *l;
+
+		if (gone->at.addr != at->addr || gone->at.port != at->port)
+			continue;
+		*l = gone->next;
+		uv_close((uv_handle_t *)&gone->handle, on_listener_closed);
+		return;
+	}
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
 	handle_gone(handle->data);

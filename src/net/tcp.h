@@ -13,6 +13,8 @@ struct tcp;
 int tcp_new(uv_loop_t *loop, const struct net_conf *conf, struct net_counters *counters,
 	struct tcp **tcp);
 int tcp_listen(struct tcp *t, const struct net_endpoint *at);
+/* Its connections stay. */
+void tcp_unlisten(struct tcp *t, const struct net_endpoint *at);
 /* Calls closed(ctx) when the loop has let go of everything. */
 void tcp_free(struct tcp *t, void (*closed)(void *ctx), void *ctx);
 

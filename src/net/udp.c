@@ -238,6 +238,11 @@ void udp_flush(struct udp *u)
 		batch_send(u->batch);
 }
 
+const struct net_endpoint *udp_endpoint(const struct udp *u)
+{
+	return &u->at;
+}
+
 bool udp_serves(const struct udp *u, uint32_t local, uint16_t local_port)
 {
 	return u->at.port == local_port && (u->at.addr == 0 || u->at.addr == local);

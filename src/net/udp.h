@@ -20,6 +20,7 @@ int udp_new(uv_loop_t *loop, const struct net_endpoint *at, const struct net_con
 /* Calls closed(ctx) when the loop has let go of it. */
 void udp_free(struct udp *u, void (*closed)(void *ctx), void *ctx);
 
+const struct net_endpoint *udp_endpoint(const struct udp *u);
 /* Is this the socket that a message from this address and port leaves from? */
 bool udp_serves(const struct udp *u, uint32_t local, uint16_t local_port);
 /* Queue; what does not fit into the batch any more leaves at once. */

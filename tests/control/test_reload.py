@@ -1,5 +1,10 @@
 """SIGHUP and `rsip gateway reload`: all or nothing, and leases stay."""
+import socket
+
+import pytest
+
 import rsip
+from conftest import free_port
 
 
 def test_good_file_is_taken(running):
@@ -92,3 +97,43 @@ def test_other_limits_apply(gateway):
     gateway.reload()
     gateway.tcp("127.0.0.2").call(rsip.REGISTER)
     assert hosts[0].receive() is None
+
+
+def test_other_endpoints(running):
+    """New ones are opened, old ones closed; a connection that is open stays."""
+    stream = running.tcp("127.0.0.2", counters=True)
+    stream.register()
+    old, both = running.at, free_port()
+    text = running.file.read_text()
+    running.file.write_text(text.replace(f'"127.0.0.1:{old[1]}"',
+        f'"127.0.0.1:{old[1]}", "127.0.0.1:{both}"'))
+    assert "configuration taken" in running.reload()
+    for port in (old[1], both):
+        host = running.udp(f"127.0.0.{3 + (port == both)}")
+        host.gateway = ("127.0.0.1", port)
+        assert host.register().type == rsip.REGISTER_OK
+    running.file.write_text(text.replace(f'"127.0.0.1:{old[1]}"', f'"127.0.0.1:{both}"'))
+    assert "configuration taken" in running.reload()
+    assert running.json("show", "status")["listen"] == [f"127.0.0.1:{both}"]
+    with pytest.raises(ConnectionRefusedError):
+        running.tcp("127.0.0.9")
+    running.at = ("127.0.0.1", both)
+    assert running.tcp("127.0.0.9").register().type == rsip.REGISTER_OK
+    assert stream.assign().type == rsip.ASSIGN_RSAP_OK
+
+
+def test_endpoint_in_use_changes_nothing(running):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        taken = s.getsockname()[1]
+        text = running.file.read_text()
+        running.file.write_text(text.replace(f'"127.0.0.1:{running.port}"',
+            f'"127.0.0.1:{free_port()}", "127.0.0.1:{taken}"').replace("203.0.113.1", "198.51.100.1"))
+        said = running.reload()
+    assert "nothing changed" in said and f"127.0.0.1:{taken} (TCP)" in said
+    host = running.udp("127.0.0.2")
+    host.register()
+    assert host.assign().local() == "203.0.113.1"
+    assert running.tcp("127.0.0.3").register().type == rsip.REGISTER_OK
+    assert running.json("show", "status")["listen"] == [f"127.0.0.1:{running.port}"]
