@@ -383,8 +383,8 @@ void turn_reinstall(struct rsipd *d)
 
 	/* What the engine asked to be installed so far, a million restored ones say, is
 	 * among them; what it asked to be removed the driver never had. */
-	d->turn.n_binds = 0;
-	d->turn.all_binds = false;
+	d->turn.load.n_binds = 0;
+	d->turn.load.all_binds = false;
 	engine_each_lease(d->engine, plane_sync_lease, d);
 	if (d->turn.plane_failed == before)
 		return;
