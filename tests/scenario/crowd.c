@@ -73,12 +73,12 @@ static void host_init(struct crowd *c, size_t i)
 }
 
 void crowd_init(struct crowd *c, size_t n_hosts, uint64_t seed,
-	uint32_t (*choose)(void *ctx, uint32_t n), void *ctx)
+	uint32_t (*pick_below)(void *ctx, uint32_t n), void *ctx)
 {
 	struct setup s;
 
 	memset(c, 0, sizeof(*c));
-	c->pick = choose;
+	c->pick = pick_below;
 	c->ctx = ctx;
 	c->n_hosts = n_hosts;
 	c->pace_ms = 100000;

@@ -31,7 +31,7 @@ struct crowd {
 };
 
 void crowd_init(struct crowd *c, size_t n_hosts, uint64_t seed,
-	uint32_t (*pick)(void *ctx, uint32_t n), void *ctx);
+	uint32_t (*pick_below)(void *ctx, uint32_t n), void *ctx);
 void crowd_fini(struct crowd *c);
 /* One thing happens; the log holds its replies.  False when the rig found a fault. */
 bool crowd_step(struct crowd *c);

@@ -52,7 +52,7 @@ static int run(uint64_t seed, size_t hosts, unsigned long steps, unsigned long e
 		c->rig.words = every == 1 && from > 0 && i >= from;
 		whole = crowd_step(c);
 		for (size_t k = 0; c->rig.words && k < c->rig.n_log; k++)
-			printf("%lu at %llu ms: %s\n", i,
+			(void)printf("%lu at %llu ms: %s\n", i,
 				(unsigned long long)c->rig.now_ms - 1000000,
 				c->rig.log[k].text);
 		if (whole && i >= from && (i + 1) % every == 0)
@@ -67,10 +67,10 @@ static int run(uint64_t seed, size_t hosts, unsigned long steps, unsigned long e
 	reloads += c->reloads;
 	done += i;
 	if (!whole)
-		fprintf(stderr, "crowd %llu %zu %lu: at step %lu: %s\n",
+		(void)fprintf(stderr, "crowd %llu %zu %lu: at step %lu: %s\n",
 			(unsigned long long)seed, hosts, steps, i, c->rig.fault);
 	else if (steps > 100000)
-		printf("%.1f simulated days\n", days);
+		(void)printf("%.1f simulated days\n", days);
 	crowd_fini(c);
 	free(c);
 	return whole ? 0 : 1;
@@ -78,8 +78,8 @@ static int run(uint64_t seed, size_t hosts, unsigned long steps, unsigned long e
 
 static int report(int failed)
 {
-	printf("%lu steps: %lu grants, %lu refusals, %lu silences, %lu restarts, "
-	       "%lu reloads\n",
+	(void)printf("%lu steps: %lu grants, %lu refusals, %lu silences, %lu restarts, "
+		     "%lu reloads\n",
 		done, grants, refusals, silences, restarts, reloads);
 	/* A crowd that gets nothing tests nothing. */
 	return failed != 0 || grants < done / 50 || refusals < done / 50 ? 1 : 0;
@@ -100,6 +100,6 @@ int main(int argc, char **argv)
 	}
 	if (argc == 2 && strcmp(argv[1], "weeks") == 0)
 		return report(run(99, CROWD_MAX, 3000000, 500, 0, WEEKS_CPU_S));
-	fprintf(stderr, "usage: crowd short | weeks | SEED HOSTS STEPS\n");
+	(void)fprintf(stderr, "usage: crowd short | weeks | SEED HOSTS STEPS\n");
 	return 2;
 }

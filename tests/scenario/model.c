@@ -127,8 +127,13 @@ static struct range *copy(const struct range *r, size_t n)
 
 static void lease_fini(const struct lease *l)
 {
-	free((void *)(uintptr_t)l->ports);
-	free((void *)(uintptr_t)l->spis);
+	union { /* what copy() made, which the lease shows read-only */
+		const struct range *shown;
+		struct range *owned;
+	} ports = { l->ports }, spis = { l->spis };
+
+	free(ports.owned);
+	free(spis.owned);
 }
 
 void model_clear(struct model *m)

@@ -18,37 +18,44 @@ static int play(const char *path)
 	if (err == 0)
 		err = script_play(&s);
 	if (err != 0)
-		fprintf(stderr, "%s\n", s.error);
+		(void)fprintf(stderr, "%s\n", s.error);
 	script_close(&s);
 	return err == 0 ? 0 : 1;
 }
 
-/* The first line: "# fails at LINE: TEXT" (part of the message). */
+/* Is the fault where and how the first line says: "# fails at LINE: TEXT" (part of it)?
+ */
+static bool fails_so(const struct script *s)
+{
+	static const char intro[] = "# fails at ";
+	char where[300], *text;
+	unsigned long line;
+
+	if (s->n_lines == 0 || strncmp(s->lines[0], intro, strlen(intro)) != 0)
+		return false;
+	line = strtoul(s->lines[0] + strlen(intro), &text, 10);
+	if (strncmp(text, ": ", 2) != 0)
+		return false;
+	(void)snprintf(where, sizeof(where), "%s:%lu: ", s->path, line);
+	return strncmp(s->error, where, strlen(where)) == 0 &&
+	       strstr(s->error, text + 2) != NULL;
+}
+
 static int play_fault(const char *path)
 {
 	struct script s;
-	char where[300];
-	const char *text, *colon;
-	int err = script_open(&s, path), status = 1;
-	unsigned int line;
+	int err = script_open(&s, path);
+	bool so;
 
 	if (err == 0)
 		err = script_play(&s);
-	if (s.n_lines == 0 || sscanf(s.lines[0], "# fails at %u:", &line) != 1) {
-		fprintf(stderr, "%s:1: says not where it fails\n", path);
-	} else if (err == 0) {
-		fprintf(stderr, "%s: does not fail\n", path);
-	} else {
-		colon = strchr(s.lines[0], ':');
-		text = colon + 1 + strspn(colon + 1, " ");
-		(void)snprintf(where, sizeof(where), "%s:%u: ", path, line);
-		status = strncmp(s.error, where, strlen(where)) != 0 ||
-			 strstr(s.error, text) == NULL;
-		if (status != 0)
-			fprintf(stderr, "fails otherwise: %s\n", s.error);
-	}
+	so = err != 0 && fails_so(&s);
+	if (!so)
+		(void)fprintf(stderr,
+			"%s: fails otherwise than its first line says: %s\n", path,
+			err != 0 ? s.error : "not at all");
 	script_close(&s);
-	return status;
+	return so ? 0 : 1;
 }
 
 /* One life of the gateway that ends before record n; *more tells whether it came so far.
@@ -73,7 +80,7 @@ static int crash_once(const char *path, unsigned long n, bool *more)
 				&s); /* a restart says nothing (P-10.2.2-01) */
 	}
 	if (err != 0)
-		fprintf(stderr, "%s\n", s.error);
+		(void)fprintf(stderr, "%s\n", s.error);
 	script_close(&s);
 	return err;
 }
@@ -87,7 +94,7 @@ static int play_crashes(const char *path)
 		if (crash_once(path, ++n, &more) != 0)
 			return 1;
 	if (n == 1) {
-		fprintf(stderr, "%s: stores nothing\n", path);
+		(void)fprintf(stderr, "%s: stores nothing\n", path);
 		return 77;
 	}
 	return 0;
@@ -101,6 +108,6 @@ int main(int argc, char **argv)
 		return play_crashes(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "--fails") == 0)
 		return play_fault(argv[2]);
-	fprintf(stderr, "usage: play [--crash | --fails] SCENARIO\n");
+	(void)fprintf(stderr, "usage: play [--crash | --fails] SCENARIO\n");
 	return 2;
 }

@@ -22,7 +22,7 @@ static void put_addr(FILE *out, const char *key, uint32_t addr)
 {
 	char text[ADDR_TEXT_MAX];
 
-	fprintf(out, " %s=%s", key, addr_format(addr, text));
+	(void)fprintf(out, " %s=%s", key, addr_format(addr, text));
 }
 
 static void put_ranges(
@@ -34,34 +34,34 @@ static void put_ranges(
 	if (text == NULL)
 		abort();
 	(void)ranges_format(r, n, hex, text, (size_t)len + 1);
-	fprintf(out, " %s=%s", key, n == 0 ? "-" : text);
+	(void)fprintf(out, " %s=%s", key, n == 0 ? "-" : text);
 	free(text);
 }
 
 static void put_lease(FILE *out, const struct lease *l)
 {
-	fprintf(out, " bind=%u client=%u method=%s tunnel=%s", l->bind_id, l->client_id,
-		methods[l->method], tunnels[l->tunnel]);
+	(void)fprintf(out, " bind=%u client=%u method=%s tunnel=%s", l->bind_id,
+		l->client_id, methods[l->method], tunnels[l->tunnel]);
 	put_addr(out, "host", l->host);
 	put_addr(out, "gateway", l->gateway);
 	put_addr(out, "address", l->address);
 	put_ranges(out, "ports", l->ports, l->n_ports, false);
 	put_ranges(out, "spis", l->spis, l->n_spis, true);
 	if (l->remote.flow == REMOTE_NONE)
-		fprintf(out, " remote=*");
+		(void)fprintf(out, " remote=*");
 	else
 		put_addr(out, "remote", l->remote.addr);
 	if (l->remote.flow == REMOTE_MICRO)
-		fprintf(out, " rport=%u", (unsigned int)l->remote.port);
-	fprintf(out, " granted=%" PRIu64 " expires=%" PRIu64, l->granted_ms,
+		(void)fprintf(out, " rport=%u", (unsigned int)l->remote.port);
+	(void)fprintf(out, " granted=%" PRIu64 " expires=%" PRIu64, l->granted_ms,
 		l->expires_ms);
 }
 
 static void put_registration(FILE *out, const struct registration *r)
 {
-	fprintf(out, " client=%u", r->client_id);
+	(void)fprintf(out, " client=%u", r->client_id);
 	put_addr(out, "host", r->host);
-	fprintf(out, " transport=%s expires=%" PRIu64,
+	(void)fprintf(out, " transport=%s expires=%" PRIu64,
 		r->peer.transport == TRANSPORT_UDP ? "udp" : "tcp", r->expires_ms);
 }
 
@@ -69,18 +69,18 @@ static void put_persist(FILE *out, const struct effect *e)
 {
 	const struct resting *rest = e->persist.resting;
 
-	fprintf(out, "%s ", e->persist.gone ? "forget" : "persist");
+	(void)fprintf(out, "%s ", e->persist.gone ? "forget" : "persist");
 	switch (e->persist.kind) {
 	case PERSIST_REGISTRATION:
-		fprintf(out, "registration");
+		(void)fprintf(out, "registration");
 		put_registration(out, e->persist.reg);
 		break;
 	case PERSIST_LEASE:
-		fprintf(out, "lease");
+		(void)fprintf(out, "lease");
 		put_lease(out, e->persist.lease);
 		break;
 	case PERSIST_RESTING:
-		fprintf(out, "resting kind=%s", rests[rest->kind]);
+		(void)fprintf(out, "resting kind=%s", rests[rest->kind]);
 		put_addr(out, "address", rest->address);
 		put_ranges(out, "range", &rest->range, 1, rest->kind == REST_SPI);
 		break;
@@ -101,14 +101,15 @@ char *watch_text(const struct effect *e)
 	switch (e->kind) {
 	case EFFECT_INSTALL:
 	case EFFECT_REMOVE:
-		fprintf(out, "%s", e->kind == EFFECT_INSTALL ? "install" : "remove");
+		(void)fprintf(
+			out, "%s", e->kind == EFFECT_INSTALL ? "install" : "remove");
 		put_lease(out, e->lease);
 		break;
 	case EFFECT_PERSIST:
 		put_persist(out, e);
 		break;
 	case EFFECT_AUDIT:
-		fprintf(out, "audit %s reason=%s", audits[e->audit.kind],
+		(void)fprintf(out, "audit %s reason=%s", audits[e->audit.kind],
 			reasons[e->audit.reason]);
 		if (e->audit.lease != NULL)
 			put_lease(out, e->audit.lease);

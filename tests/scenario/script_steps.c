@@ -501,20 +501,18 @@ static bool counter_value(
 		{ "dropped_rate", c->dropped_rate },
 		{ "registrations", c->registrations },
 	};
-	unsigned int index;
-
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
 		if (strcmp(plain[i].key, key) == 0) {
 			*value = plain[i].value;
 			return true;
 		}
 	}
-	if (sscanf(key, "errors.%u", &index) == 1 && index < 512) {
-		*value = c->errors[index];
+	if (strncmp(key, "errors.", 7) == 0) {
+		*value = c->errors[strtoul(key + 7, NULL, 10) % 512];
 		return true;
 	}
-	if (sscanf(key, "requests.%u", &index) == 1 && index < 256) {
-		*value = c->requests[index];
+	if (strncmp(key, "requests.", 9) == 0) {
+		*value = c->requests[strtoul(key + 9, NULL, 10) % 256];
 		return true;
 	}
 	return sub_counter(key, "bindings.", method_names, 4, c->bindings, value) ||

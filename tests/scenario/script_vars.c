@@ -53,7 +53,7 @@ char *script_fill(struct script *s, const char *word)
 	while (*word != '\0') {
 		size_t n = strcspn(word, "$");
 
-		fprintf(out, "%.*s", (int)n, word);
+		(void)fprintf(out, "%.*s", (int)n, word);
 		word += n;
 		if (*word == '$') {
 			const char *value;
@@ -62,7 +62,7 @@ char *script_fill(struct script *s, const char *word)
 			value = script_get(s, word, n);
 			if (value == NULL)
 				(void)script_fail(s, "$%.*s has no value", (int)n, word);
-			fprintf(out, "%s", value != NULL ? value : "");
+			(void)fprintf(out, "%s", value != NULL ? value : "");
 			word += n;
 		}
 	}
@@ -122,6 +122,8 @@ static int operand(struct script *s, const char *word, uint64_t *value)
 	char *text = script_fill(s, word), *end;
 	int err = 0;
 
+	*value = 0;
+
 	if (text == NULL)
 		return -1;
 	*value = strtoull(text, &end, 0);
@@ -134,8 +136,9 @@ static int operand(struct script *s, const char *word, uint64_t *value)
 /* A op B op C, from left to right. */
 static int expression(struct script *s, char **words, size_t n, uint64_t *value)
 {
-	uint64_t b;
+	uint64_t b = 0;
 
+	*value = 0;
 	if (n % 2 == 0 || operand(s, words[0], value) != 0)
 		return script_fail(s, "an expression is A op B op C");
 	for (size_t i = 1; i < n; i += 2) {

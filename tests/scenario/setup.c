@@ -317,7 +317,7 @@ void setup_text(struct setup *s, const char *line)
 	for (char *w; n < 64 && (w = strtok_r(rest, " ", &rest)) != NULL;)
 		words[n++] = w;
 	if (setup_line(s, words, n, why, sizeof(why)) != 0) {
-		fprintf(stderr, "%s: %s\n", line, why);
+		(void)fprintf(stderr, "%s: %s\n", line, why);
 		abort();
 	}
 }

@@ -199,16 +199,20 @@ static int put_indicator(struct build *b, uint8_t param, const char *text)
 static int put_vendor(struct build *b, uint8_t param, const char *text)
 {
 	uint8_t v[300];
-	unsigned int vendor, subtype;
-	int used, n;
+	char *end;
+	unsigned long vendor = strtoul(text, &end, 10), subtype;
+	int n;
 
-	if (sscanf(text, "%u.%u.%n", &vendor, &subtype, &used) != 2)
+	if (*end != '.')
+		return -1;
+	subtype = strtoul(end + 1, &end, 10);
+	if (*end != '.')
 		return -1;
 	v[0] = (uint8_t)(vendor >> 8);
 	v[1] = (uint8_t)vendor;
 	v[2] = (uint8_t)(subtype >> 8);
 	v[3] = (uint8_t)subtype;
-	n = words_hex(text + used, v + 4, sizeof(v) - 4);
+	n = words_hex(end + 1, v + 4, sizeof(v) - 4);
 	if (n < 0)
 		return -1;
 	build_param(b, param, v, 4 + (size_t)n);
@@ -433,7 +437,7 @@ int words_encode(char *const *words, size_t n, uint8_t *buf, size_t size, char *
 static void get_hex(FILE *out, const uint8_t *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		fprintf(out, "%02x", v[i]);
+		(void)fprintf(out, "%02x", v[i]);
 }
 
 static int get_addr(FILE *out, const struct tlv *p)
@@ -442,23 +446,23 @@ static int get_addr(FILE *out, const struct tlv *p)
 
 	if (p->len == 1) {
 		if (p->value[0] == 1)
-			fprintf(out, "*");
+			(void)fprintf(out, "*");
 		else
-			fprintf(out, "*%u", (unsigned int)p->value[0]);
+			(void)fprintf(out, "*%u", (unsigned int)p->value[0]);
 		return 0;
 	}
 	if (p->len == 5 && (p->value[0] == 1 || p->value[0] == 2)) {
-		fprintf(out, "%s%s", p->value[0] == 2 ? "mask:" : "",
+		(void)fprintf(out, "%s%s", p->value[0] == 2 ? "mask:" : "",
 			inet_ntop(AF_INET, p->value + 1, text, sizeof(text)));
 		return 0;
 	}
 	if (p->len == 17 && p->value[0] == 3) {
-		fprintf(out, "ip6:%s",
+		(void)fprintf(out, "ip6:%s",
 			inet_ntop(AF_INET6, p->value + 1, text, sizeof(text)));
 		return 0;
 	}
 	if (p->len > 1 && p->value[0] == 4) {
-		fprintf(out, "name:%.*s", p->len - 1, (const char *)p->value + 1);
+		(void)fprintf(out, "name:%.*s", p->len - 1, (const char *)p->value + 1);
 		return 0;
 	}
 	return -1;
@@ -481,7 +485,7 @@ static int get_numbers(FILE *out, const struct tlv *p, size_t number_size,
 	size_t k;
 
 	if (p->len == 0) {
-		fprintf(out, "-");
+		(void)fprintf(out, "-");
 		return 0;
 	}
 	if (p->len < number_size || (p->len - number_size) % field_size != 0)
@@ -489,7 +493,7 @@ static int get_numbers(FILE *out, const struct tlv *p, size_t number_size,
 	count = field(p->value, number_size);
 	k = (p->len - number_size) / field_size;
 	if (k == 0) {
-		fprintf(out, "*%u", count);
+		(void)fprintf(out, "*%u", count);
 		return 0;
 	}
 	if (k != 1 && k != count)
@@ -503,10 +507,10 @@ static int get_numbers(FILE *out, const struct tlv *p, size_t number_size,
 			(void)snprintf(text, sizeof(text), "0x%08x", v);
 		else
 			(void)snprintf(text, sizeof(text), "%u", v);
-		fprintf(out, "%s%s", i > 0 ? "," : "", text);
+		(void)fprintf(out, "%s%s", i > 0 ? "," : "", text);
 	}
 	if (k == 1 && count != 1)
-		fprintf(out, "+%u", count);
+		(void)fprintf(out, "+%u", count);
 	return 0;
 }
 
@@ -526,17 +530,18 @@ static int get_value(FILE *out, const struct tlv *p)
 		if (p->len != 2 || name_of(flows, v >> 8) == NULL ||
 			name_of(flows, v & 255) == NULL)
 			return -1;
-		fprintf(out, "%s/%s", name_of(flows, v >> 8), name_of(flows, v & 255));
+		(void)fprintf(
+			out, "%s/%s", name_of(flows, v >> 8), name_of(flows, v & 255));
 		return 0;
 	case B_INDICATOR:
 		if (p->len != 1 && p->len != 2)
 			return -1;
-		fprintf(out, "%u%s", v, p->len == 1 ? "/1" : "");
+		(void)fprintf(out, "%u%s", v, p->len == 1 ? "/1" : "");
 		return 0;
 	case B_VENDOR:
 		if (p->len < 4)
 			return -1;
-		fprintf(out, "%u.%u.", field(p->value, 2), field(p->value + 2, 2));
+		(void)fprintf(out, "%u.%u.", field(p->value, 2), field(p->value + 2, 2));
 		get_hex(out, p->value + 4, p->len - 4u);
 		return 0;
 	case B_ERROR:
@@ -552,9 +557,9 @@ static int get_value(FILE *out, const struct tlv *p)
 		break;
 	}
 	if (name != NULL)
-		fprintf(out, "%s", name);
+		(void)fprintf(out, "%s", name);
 	else
-		fprintf(out, "%u", v);
+		(void)fprintf(out, "%u", v);
 	return 0;
 }
 
@@ -602,9 +607,9 @@ static void get_word(FILE *out, const char *word, const struct tlv *p)
 	if (text != NULL)
 		(void)fclose(text);
 	if (err == 0) {
-		fprintf(out, " %s=%s", word, value);
+		(void)fprintf(out, " %s=%s", word, value);
 	} else {
-		fprintf(out, " param=%u:", (unsigned int)p->type);
+		(void)fprintf(out, " param=%u:", (unsigned int)p->type);
 		get_hex(out, p->value, p->len);
 	}
 	free(value);
@@ -621,23 +626,23 @@ char *words_decode(const uint8_t *bytes, size_t len)
 	if (out == NULL)
 		abort();
 	if (len < 4) {
-		fprintf(out, "bytes=");
+		(void)fprintf(out, "bytes=");
 		get_hex(out, bytes, len);
 		(void)fclose(out);
 		return all;
 	}
 	if (messages[bytes[1]] != NULL)
-		fprintf(out, "%s", messages[bytes[1]]);
+		(void)fprintf(out, "%s", messages[bytes[1]]);
 	else
-		fprintf(out, "TYPE-%u", (unsigned int)bytes[1]);
+		(void)fprintf(out, "TYPE-%u", (unsigned int)bytes[1]);
 	if (bytes[0] != 1)
-		fprintf(out, " version=%u", (unsigned int)bytes[0]);
+		(void)fprintf(out, " version=%u", (unsigned int)bytes[0]);
 	if ((size_t)(bytes[2] << 8 | bytes[3]) != len)
-		fprintf(out, " length=%d", bytes[2] << 8 | bytes[3]);
+		(void)fprintf(out, " length=%d", bytes[2] << 8 | bytes[3]);
 	while (tlv_next(bytes, len, &at, &p))
 		get_word(out, word_of(bytes[1], &p, &addresses, &ports), &p);
 	if (at < len) {
-		fprintf(out, " bytes=");
+		(void)fprintf(out, " bytes=");
 		get_hex(out, bytes + at, len - at);
 	}
 	(void)fclose(out);
