@@ -419,7 +419,7 @@ static bool rare(struct crowd *c, struct crowd_host *h)
 	struct setup s;
 
 	rig_clear(&c->rig);
-	switch (pick(c, 7)) {
+	switch (pick(c, 8)) {
 	case 0:
 		rig_restart(&c->rig, true, one_in(c, 2) ? 0 : pick(c, 100000));
 		c->restarts++;
@@ -441,7 +441,14 @@ static bool rare(struct crowd *c, struct crowd_host *h)
 	case 4:
 		rig_misuse(&c->rig, h->peer.addr, (uint16_t)(312 + pick(c, 4)), 0);
 		break;
-	case 5: /* the host loses its connection, or its port */
+	case 5: /* the power goes in the middle of a request */
+		(void)make(c, h, one_in(c, 2) ? T_FREE : T_RSAP_IP);
+		rig_lose(&c->rig);
+		rig_message(&c->rig, &h->peer, h->last, h->last_len);
+		rig_restart(&c->rig, true, 0);
+		c->restarts++;
+		break;
+	case 6: /* the host loses its connection, or its port */
 		rig_conn_closed(&c->rig, h->peer.conn);
 		if (h->peer.transport == TRANSPORT_TCP)
 			h->peer.conn = ++c->conns;

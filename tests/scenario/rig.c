@@ -112,7 +112,7 @@ static void sink(void *ctx, const struct effect *e)
 	if (e->kind == EFFECT_PERSIST && r->crash_at != 0 &&
 		r->persists + 1 == r->crash_at)
 		r->crashed = true;
-	if (r->crashed)
+	if (r->crashed || r->lost)
 		return; /* nobody is there any more to do it */
 	switch (e->kind) {
 	case EFFECT_PERSIST:
@@ -354,6 +354,11 @@ static void restore(struct rig *r, struct model *kept)
 	}
 }
 
+void rig_lose(struct rig *r)
+{
+	r->lost = true;
+}
+
 void rig_restart(struct rig *r, bool with_store, uint64_t down_ms)
 {
 	struct model kept = r->store;
@@ -363,7 +368,7 @@ void rig_restart(struct rig *r, bool with_store, uint64_t down_ms)
 		r->gone.n = 0; /* else they say whose end was stored before the crash */
 	r->now_ms += down_ms;
 	r->torn = r->torn || r->crashed;
-	r->crashed = false;
+	r->crashed = r->lost = false;
 	model_init(&r->store);
 	model_clear(&r->plane);
 	engine_start(r);

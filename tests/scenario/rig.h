@@ -50,6 +50,7 @@ struct rig {
 	unsigned long persists; /* so far */
 	unsigned long crash_at; /* the store stops before this one; 0: never */
 	bool crashed;
+	bool lost; /* the power fails before this call's effects are stored */
 	bool torn; /* the store has half of what one call wrote */
 
 	/* The request in work, and the last one of each source. */
@@ -74,6 +75,8 @@ void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id);
 int rig_release(struct rig *r, uint32_t bind_id);
 int rig_deregister(struct rig *r, uint32_t client_id);
 int rig_reload(struct rig *r, const struct setup *setup);
+/* The next call is the last of this engine, and nothing of it is stored or sent. */
+void rig_lose(struct rig *r);
 /* A new engine, after some time, from what the store has or from nothing. */
 void rig_restart(struct rig *r, bool with_store, uint64_t down_ms);
 
