@@ -66,6 +66,11 @@ def why_not():
     return None
 
 
+def one_user():
+    """In a user namespace (see alone) that knows one user only?"""
+    return pathlib.Path("/proc/self/uid_map").read_text().split()[2] == "1"
+
+
 class Net:
     """Namespaces, the processes in them and a folder for their files; close() ends all."""
 
