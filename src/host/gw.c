@@ -87,12 +87,15 @@ static void waits_end(struct gw *gw, int err, const char *why)
 /* Why it is of no use at the moment; detail may be "". */
 static void trouble(struct gw *gw, const char *what, const char *detail)
 {
-	char text[24], why[IPC_WHY];
+	char text[24], why[IPC_WHY], now[sizeof(gw->trouble)];
 
-	(void)snprintf(gw->trouble, sizeof(gw->trouble), "%s%s%s", what,
-		detail[0] != 0 ? ": " : "", detail);
+	(void)snprintf(
+		now, sizeof(now), "%s%s%s", what, detail[0] != 0 ? ": " : "", detail);
 	gw_text(gw, text);
-	log_warn("gateway not usable", "gateway=%s reason=\"%s\"", text, gw->trouble);
+	/* Tried again and again for days, it is worth one line. */
+	if (strcmp(now, gw->trouble) != 0)
+		log_warn("gateway not usable", "gateway=%s reason=\"%s\"", text, now);
+	memcpy(gw->trouble, now, sizeof(now));
 	(void)snprintf(why, sizeof(why), "gateway %s: %s", text, gw->trouble);
 	waits_end(gw, ERR_REFUSED, why);
 }
@@ -192,6 +195,19 @@ static void on_check_due(uv_timer_t *timer)
 /* --- events ---------------------------------------------------------------------------
  */
 
+/* The gateway dropped something of ours; no lease changes (P-10.4-08). */
+static void on_notice(struct gw *gw, const struct rsip_event *ev)
+{
+	char text[24];
+
+	gw->notices++;
+	gw->notice_error = ev->error;
+	gw_text(gw, text);
+	if (limit_take(&gw->notice_limit, 1, 5, host_now_us() / 1000))
+		log_warn("gateway complains", "gateway=%s error=%u name=%s bind=%" PRIu32,
+			text, ev->error, rsip_error_text(ev->error), ev->bind_id);
+}
+
 static void on_event(void *ctx, const struct rsip_event *ev)
 {
 	struct gw *gw = ctx;
@@ -217,8 +233,7 @@ static void on_event(void *ctx, const struct rsip_event *ev)
 		hold_lost(gw, ev);
 		break;
 	case RSIP_EVENT_NOTICE:
-		log_warn("gateway complains", "gateway=%s error=%u name=%s bind=%" PRIu32,
-			text, ev->error, rsip_error_text(ev->error), ev->bind_id);
+		on_notice(gw, ev);
 		break;
 	case RSIP_EVENT_STREAM_BROKEN:
 		log_warn("stream broken, connecting anew", "gateway=%s", text);

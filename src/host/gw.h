@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/limit.h"
 #include "host/conf.h"
 
 #include <rsip/rsip.h>
@@ -54,7 +55,10 @@ struct gw {
 	uint32_t ports_max, ports_quiet_s; /* of `up` */
 	uint64_t grow_again_ms;            /* after a refusal */
 	uint32_t connect_ms;               /* pause before the next try */
-	char trouble[160];                 /* why there is no registration; "" none */
+	uint64_t notices;                  /* asynchronous errors, and the last one */
+	uint16_t notice_error;
+	struct limit notice_limit; /* of lines in the log */
+	char trouble[160];         /* why there is no registration; "" none */
 };
 
 struct gw *gw_find(const struct host *h, uint32_t addr, uint16_t port);

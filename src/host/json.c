@@ -108,15 +108,18 @@ static json_t *json_end(const struct host *h, const struct gw *gw)
 
 static json_t *json_gateway(const struct host *h, const struct gw *gw)
 {
-	char text[24];
+	char text[24], notice[64];
 
 	gw_text(gw, text);
-	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "gateway", text,
-		"client_id", json_client_id(gw), "transport",
+	(void)snprintf(notice, sizeof(notice), "%u %s", gw->notice_error,
+		rsip_error_text(gw->notice_error));
+	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:o}", "gateway",
+		text, "client_id", json_client_id(gw), "transport",
 		gw->transport == RSIP_UDP ? "udp" : "tcp", "session",
 		rsip_state_text(rsip_session_state(gw->session)), "up",
 		json_boolean(gw->up), "interface", json_interface(h, gw), "tunnel_end",
-		json_end(h, gw), "trouble",
+		json_end(h, gw), "notices", (json_int_t)gw->notices, "last_notice",
+		gw->notices > 0 ? json_string(notice) : json_null(), "trouble",
 		gw->trouble[0] != 0 ? json_string(gw->trouble) : json_null());
 }
 

@@ -16,6 +16,8 @@ from topo import BUILD, HOSTS, NA, NB, X1, Y, Gateway, Host, Net, Wire, ranges, 
 WHY_NOT = topo.why_not()
 if WHY_NOT:
     pytest.skip(WHY_NOT, allow_module_level=True)
+bare = pytest.importorskip("bare", reason="tests/control/rsip.py is missing")
+import esp
 import talk
 
 RSIP = BUILD / "bin" / "rsip"
@@ -556,6 +558,39 @@ def test_exec_beside_up(network, gateway, x1, service):
     assert x1.trace() == before
 
 
+# S-5-02: ESP and AH go by SPI to the namespace whose lease it is.
+def test_exec_ipsec(network, gateway, x1):
+    lease = x1.up()
+    p = network.start("x1", RSIP, "exec", "--", "sleep", "600", log="exec.log")
+    inside = wait_for(lambda: next((b for b in x1.status()["bindings"]
+        if b["bind_id"] not in [o["bind_id"] for o in lease.bindings]), None), "no lease for exec")
+    command = wait_for(lambda: [c for c in children(p.pid) if comm(c) == "sleep"], "no command")[0]
+    sockets = {}
+    for kind, number in (("esp", 50), ("ah", 51)):
+        with network.inside("x1"):
+            sockets[kind, "host"] = network.keep(raw_socket(number))
+            with open(f"/proc/{command}/ns/net", "rb") as there:
+                topo.enter(there)
+            sockets[kind, "exec"] = network.keep(raw_socket(number))
+    peer = network.keep(esp.Ends(network, "y"))
+    spis = {"host": lease.spis[0][0], "exec": ranges(inside["spis"])[0][0]}
+    for kind, make in (("esp", bare.esp), ("ah", bare.ah)):
+        for where in ("exec", "host", "exec"):
+            peer.send(bare.raw(make(Y, NB, spis[where])))
+            packet = topo.Packet(sockets[kind, where].recv(2048))
+            assert packet.spi == spis[where] and packet.src == Y
+    for s in sockets.values():
+        s.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            s.recv(2048)
+
+
+def raw_socket(number):
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, number)
+    s.settimeout(5)
+    return s
+
+
 def test_exec_killed(network, gateway, x1):
     p = network.start("x1", RSIP, "exec", "-g", NA, "--", "sleep", "600", log="exec.log")
     wait_for(lambda: gateway.show("bindings"), "no lease for exec")
@@ -721,6 +756,20 @@ def test_own_address_changes(network, gateway, x1, service, transport):
             return x1.asks()[1]
 
     assert wait_for(asked, "no answer").startswith(f"y saw {NB} ")
+
+
+# P-10.4-02, P-10.4-08: what the gateway complains of is shown, and changes no lease.
+def test_notice(network, gateway, x1):
+    lease = x1.up()
+    ids = x1.bind_ids()
+    port = next(p for p in range(2000, 60000) if not lease.has_port(p))
+    with network.inside("x1"):
+        s = network.keep(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    s.bind((NB, port))
+    s.sendto(b"not mine", (Y, 7777))
+    first = lambda: x1.status()["gateways"][0]
+    wait_for(lambda: first()["notices"], "no notice")
+    assert first()["last_notice"].startswith("313") and x1.bind_ids() == ids
 
 
 # While nothing is leased nothing leaves in the clear.
