@@ -33,7 +33,7 @@ const struct conf_option conf_options[] = {
 	{ "gateway", "control-socket", KIND_TEXT, ONE, "/run/rsip/rsipd.sock", ANY, NULL, AT(gateway, control_socket) },
 	{ "gateway", "registration-lease", KIND_NUMBER, ONE, "3600", SECONDS, NULL, AT(gateway, registration_lease) },
 	{ "gateway", "tcp-connections", KIND_NUMBER, ONE, "4096", 1, 100000, NULL, AT(gateway, tcp_connections) },
-	{ "gateway", "tcp-connections-per-host", KIND_NUMBER, ONE, "8", 1, 100000, NULL, AT(gateway, tcp_connections_per_host) },
+	{ "gateway", "tcp-connections-per-host", KIND_NUMBER, ONE, "32", 1, 100000, NULL, AT(gateway, tcp_connections_per_host) },
 	{ "gateway", "tcp-idle", KIND_NUMBER, ONE, "7200", 1, DAY, NULL, AT(gateway, tcp_idle) },
 	{ "gateway", "tcp-stall", KIND_NUMBER, ONE, "30", 1, 3600, NULL, AT(gateway, tcp_stall) },
 
