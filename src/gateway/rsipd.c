@@ -166,7 +166,7 @@ static void timer_set(struct rsipd *d)
 	if (due == d->timer_ms)
 		return;
 	d->timer_ms = due;
-	now_ms = d->turn.now_ms; /* of the turn that ended just now */
+	now_ms = rsipd_clock_ms(); /* the turn may have begun long before: a start */
 	due = due > now_ms ? due - now_ms : 0;
 	/* The timer may fire early by the loop's rounding; then it is set again. */
 	(void)uv_timer_start(

@@ -4,6 +4,7 @@ import socket
 import pytest
 
 import rsip
+from busy import Busy
 from conftest import free_port
 
 
@@ -137,3 +138,28 @@ def test_endpoint_in_use_changes_nothing(running):
     assert host.assign().local() == "203.0.113.1"
     assert running.tcp("127.0.0.3").register().type == rsip.REGISTER_OK
     assert running.json("show", "status")["listen"] == [f"127.0.0.1:{running.port}"]
+
+
+def test_reload_under_load(running):
+    """Good and bad files while hosts lease and free: no answer fails and no promise is lost."""
+    hosts = [Busy(running, f"127.0.0.{n + 2}", n) for n in range(4)]
+    for h in hosts:
+        h.host.register()
+    for h in hosts:
+        h.start()
+    for n in range(40):
+        running.configure(policy=f"lease-max = {5000 + n}", metrics=True,
+            more=f'pool more {{ addresses = {{ "198.51.100.0/{30 - n // 10}" }} }}')
+        running.cli("reload")
+        running.file.write_text("pool broken {")
+        running.cli("reload", status=2)
+    for h in hosts:
+        h.stopping = True
+    for h in hosts:
+        h.join()
+    assert sum(len(h.freed) for h in hosts) > 0
+    now = {b["bind_id"] for b in running.json("show", "bindings")}
+    assert running.json("show", "status")["healthy"] is True
+    for h in hosts:
+        assert h.failed is None
+        assert set(h.held) - h.unsure <= now and not h.freed & now
