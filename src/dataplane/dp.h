@@ -48,6 +48,7 @@ struct dp_stats {
 	uint64_t cookies_halfopen, cookies_answered; /* gauges */
 	uint64_t reassembled, arp_answered, icmp_answered;
 	uint64_t lost;     /* frames that came while the driver was behind, or unusable */
+	uint64_t fast;     /* packets decided in the kernel, forwarded or dropped */
 	uint64_t segments; /* packets cut from larger ones, for want of hardware */
 };
 
@@ -56,6 +57,8 @@ struct dp_events {
 	void *ctx;
 	/* A host misused the data plane: RSIP error number, lease concerned or 0. */
 	void (*misuse)(void *ctx, uint32_t host, uint16_t error, uint32_t bind_id);
+	/* Something an operator should know, one sentence; also from open.  Or NULL. */
+	void (*note)(void *ctx, const char *text);
 };
 
 /*
@@ -77,6 +80,12 @@ struct dp_conf {
 	size_t n_tunnel_ends;
 	const struct dp_pool *pools;
 	size_t n_pools;
+	/*
+	 * A folder in a BPF file system where the kernel's part may outlive the process,
+	 * or NULL (driver xdp).
+	 */
+	const char *pins;
+	size_t room; /* leases to have room for in the kernel; 0: the usual number */
 };
 
 struct dp;
@@ -92,6 +101,11 @@ struct dp_driver {
 	/* Add or replace by bind_id.  Copies.  ERR_NOSPACE when full. */
 	int (*install)(struct dp *dp, const struct lease *lease);
 	void (*remove)(struct dp *dp, uint32_t bind_id);
+	/*
+	 * After open: every lease there is has been installed, so what a predecessor left
+	 * in the kernel may go.  NULL where nothing outlives the process.
+	 */
+	void (*settled)(struct dp *dp);
 	void (*stats)(struct dp *dp, struct dp_stats *out);
 	/*
 	 * Descriptors to poll for reading (at most 4); returns how many.  They stay the

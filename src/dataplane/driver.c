@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static const struct dp_driver *const drivers[] = { &dp_packet, &dp_none, &dp_fake, NULL };
+static const struct dp_driver *const drivers[] = { &dp_packet, &dp_xdp, &dp_none,
+	&dp_fake, NULL };
 
 const struct dp_driver *dp_driver_find(const char *name)
 {

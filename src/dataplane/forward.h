@@ -52,6 +52,9 @@ struct forward {
 	size_t n_local;
 	uint32_t mtu[LINKS];
 	uint32_t address[LINKS]; /* source of ICMP errors; 0: none */
+	/* Told of a path MTU to a host that was learned, or NULL. */
+	void (*path)(void *ctx, uint32_t host, uint16_t mtu);
+	void *path_ctx;
 	struct limit errors, echoes, walks;
 	uint64_t swept_ms;
 	uint16_t next_id;

@@ -288,6 +288,8 @@ static void learn_mtu(struct pass *s)
 		return;
 	h->mtu = mtu;
 	h->mtu_until_ms = s->now_ms + MTU_LEARNED_MS;
+	if (s->f->path)
+		s->f->path(s->f->path_ctx, h->host, mtu);
 }
 
 /* O2 and O3 on the outer packet. */

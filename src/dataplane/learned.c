@@ -78,6 +78,8 @@ static void disown(struct learned_table *t, struct learned *e)
 
 static void forget(struct learned_table *t, struct learned *e)
 {
+	if (t->watch)
+		t->watch(t->watch_ctx, e, false);
 	disown(t, e);
 	TAILQ_REMOVE(age_list(t, e), e, by_age);
 	if (e->settled)
@@ -176,6 +178,8 @@ struct learned *learned_refresh(struct learned_table *t, const struct learned_ke
 	e->seen_ms = now_ms;
 	TAILQ_INSERT_TAIL(age_list(t, e), e, by_age);
 	add_peer(e, peer);
+	if (t->watch)
+		t->watch(t->watch_ctx, e, true);
 	if (owner_of(t, owner)->n >
 		t->max_per_owner) /* it moved here from another lease */
 		forget(t, oldest_of(owner_of(t, owner)));

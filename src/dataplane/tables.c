@@ -39,6 +39,11 @@ int tables_init(struct tables *t, uint64_t secret)
 	return err;
 }
 
+struct tlease *tables_lease(const struct tables *t, uint32_t bind_id)
+{
+	return htab_find(&t->leases, &bind_id);
+}
+
 struct thost *tables_host(const struct tables *t, uint32_t host)
 {
 	return htab_find(&t->hosts, &host);
@@ -88,8 +93,7 @@ struct tlease *tables_by_spi(const struct tables *t, const struct taddr *a, uint
 	return NULL;
 }
 
-/* The largest aligned block that begins at lo and ends at or before hi: prefix length. */
-static unsigned int block_at(uint64_t lo, uint64_t hi)
+unsigned int tables_block_at(uint64_t lo, uint64_t hi)
 {
 	unsigned int bits = lo ? (unsigned int)__builtin_ctzll(lo) : 32;
 
@@ -104,7 +108,7 @@ static int add_spis(struct tables *t, struct taddr *a, struct tlease *l)
 		uint64_t hi = l->spis[i].hi;
 
 		for (uint64_t lo = l->spis[i].lo; lo <= hi;) {
-			unsigned int len = block_at(lo, hi);
+			unsigned int len = tables_block_at(lo, hi);
 			struct spi_block *b = calloc(1, sizeof *b);
 
 			if (!b)
@@ -128,7 +132,7 @@ static void del_spis(struct tables *t, struct taddr *a, const struct tlease *l)
 		uint64_t hi = l->spis[i].hi;
 
 		for (uint64_t lo = l->spis[i].lo; lo <= hi;) {
-			unsigned int len = block_at(lo, hi);
+			unsigned int len = tables_block_at(lo, hi);
 			struct spi_block *b =
 				block_find(t, a->address, (uint32_t)lo, len);
 

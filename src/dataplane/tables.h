@@ -23,7 +23,9 @@ struct tlease {
 	struct remote remote;
 	struct range *ports, *spis;
 	size_t n_ports, n_spis;
-	bool shares; /* a port, with another lease of this host (LISTEN) */
+	bool shares;   /* a port, with another lease of this host (LISTEN) */
+	uint64_t mark; /* the driver's own; 0 in a new lease and after a change of its
+			  keys */
 	LIST_ENTRY(tlease) of_pair;
 	struct learned_owner learned[LEARNED_KINDS];
 };
@@ -84,4 +86,7 @@ struct tlease *tables_by_port(const struct taddr *a, uint16_t port);
 /* The lease behind l (NULL: the first) of this pair that covers the port, or NULL. */
 struct tlease *tables_next_by_port(
 	const struct tpair *pair, const struct tlease *l, uint16_t port);
+/* The largest aligned block that begins at lo and ends at or before hi: prefix length. */
+unsigned int tables_block_at(uint64_t lo, uint64_t hi);
+struct tlease *tables_lease(const struct tables *t, uint32_t bind_id);
 struct tlease *tables_by_spi(const struct tables *t, const struct taddr *a, uint32_t spi);

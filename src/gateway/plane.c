@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static bool is_none(const struct plane *p)
 {
@@ -40,10 +41,9 @@ int plane_choose(struct plane *p, const struct conf *conf, char *why, size_t why
 	const char *name = conf->driver;
 
 	if (strcmp(name, "auto") == 0) {
-		name = dp_driver_find("xdp") != NULL ? "xdp" : "packet";
+		name = "packet";
 		log_info("data plane driver chosen", "driver=%s reason=\"%s\"", name,
-			name[0] == 'x' ? "BPF is built in"
-				       : "this rsipd has no xdp driver");
+			"it runs everywhere; xdp is faster and to be asked for");
 	}
 	p->driver = dp_driver_find(name);
 	if (p->driver == NULL) {
@@ -58,7 +58,10 @@ int plane_choose(struct plane *p, const struct conf *conf, char *why, size_t why
 
 unsigned int plane_rights(const struct plane *p)
 {
-	return is_none(p) ? 0 : SANDBOX_NET_ADMIN | SANDBOX_NET_RAW;
+	if (is_none(p))
+		return 0;
+	return SANDBOX_NET_ADMIN | SANDBOX_NET_RAW |
+	       (strcmp(p->driver->name, "xdp") == 0 ? SANDBOX_BPF : 0);
 }
 
 /* --- the loop -------------------------------------------------------------------------
@@ -127,6 +130,19 @@ static size_t tunnel_ends(const struct conf *conf, uint32_t *ends)
 	return n;
 }
 
+/*
+ * Where the kernel's part of this gateway is kept: by the names of its interfaces and the
+ * network namespace that they are in.
+ */
+static void pins_name(const struct plane *p, char *path, size_t size)
+{
+	struct stat ns = { 0 };
+
+	(void)stat("/proc/self/ns/net", &ns);
+	(void)snprintf(path, size, "/sys/fs/bpf/rsip/%s_%s_%llu", p->private_interface,
+		p->public_interface, (unsigned long long)ns.st_ino);
+}
+
 static int driver_open(
 	struct plane *p, const struct conf *conf, char *why, size_t why_size)
 {
@@ -139,8 +155,11 @@ static int driver_open(
 		.pools = pools,
 		.n_pools = conf->n_taken,
 	};
+	char pins[128];
 	int err = -ENOMEM;
 
+	pins_name(p, pins, sizeof(pins));
+	dc.pins = pins;
 	if (ends != NULL && pools != NULL) {
 		dc.n_tunnel_ends = tunnel_ends(conf, ends);
 		for (size_t i = 0; i < conf->n_taken; i++)

@@ -297,6 +297,12 @@ static int open_leases(struct rsipd *d, char *why, size_t why_size)
 	return 0;
 }
 
+static void on_note(void *ctx, const char *text)
+{
+	(void)ctx;
+	log_info("data plane", "note=\"%s\"", text);
+}
+
 static int open_plane(struct rsipd *d, char *why, size_t why_size)
 {
 	int err;
@@ -304,7 +310,7 @@ static int open_plane(struct rsipd *d, char *why, size_t why_size)
 	d->plane.loop = d->loop;
 	d->plane.ctx = d;
 	d->plane.ready = on_plane_ready;
-	d->plane.events = (struct dp_events){ d, on_misuse };
+	d->plane.events = (struct dp_events){ d, on_misuse, on_note };
 	err = plane_open(&d->plane, d->conf, why, why_size);
 	if (err == 0)
 		turn_reinstall(d);

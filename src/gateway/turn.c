@@ -386,6 +386,8 @@ void turn_reinstall(struct rsipd *d)
 	d->turn.load.n_binds = 0;
 	d->turn.load.all_binds = false;
 	engine_each_lease(d->engine, plane_sync_lease, d);
+	if (d->plane.driver->settled != NULL)
+		d->plane.driver->settled(d->plane.dp);
 	if (d->turn.plane_failed == before)
 		return;
 	fault_set(d, "the data plane does not carry every lease; see the log");

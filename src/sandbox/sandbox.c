@@ -20,6 +20,8 @@ static const struct {
 } rights_table[] = {
 	{ SANDBOX_NET_ADMIN, CAP_NET_ADMIN, "CAP_NET_ADMIN" },
 	{ SANDBOX_NET_RAW, CAP_NET_RAW, "CAP_NET_RAW" },
+	{ SANDBOX_BPF, CAP_BPF, "CAP_BPF" },
+	{ SANDBOX_BPF, CAP_PERFMON, "CAP_PERFMON" },
 };
 #define RIGHTS (sizeof(rights_table) / sizeof(rights_table[0]))
 

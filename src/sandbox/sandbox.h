@@ -11,6 +11,7 @@
 enum sandbox_right {
 	SANDBOX_NET_ADMIN = 1 << 0,
 	SANDBOX_NET_RAW = 1 << 1,
+	SANDBOX_BPF = 1 << 2, /* CAP_BPF and CAP_PERFMON: to load programs again */
 };
 
 #define SANDBOX_WHY 256

@@ -75,7 +75,7 @@ static void begin(void)
 	const struct dp_conf conf = {
 		.tunnel_ends = &na, .n_tunnel_ends = 1, .pools = &pool, .n_pools = 1
 	};
-	const struct dp_events events = { NULL, on_misuse };
+	const struct dp_events events = { .misuse = on_misuse };
 	const struct forward_out out = { NULL, on_send };
 
 	if (w.f.pools)

@@ -12,6 +12,7 @@ import pathlib
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import time
 
@@ -42,6 +43,25 @@ def missing():
             return f"needs {tool}"
     if not HARNESS.exists():
         return f"needs {HARNESS}"
+    return None
+
+
+# Driver, and how its programs are attached: a veth whose peer does not poll takes no frames
+# from native XDP, so the driver is generic there.
+KINDS = ("packet", "xdp generic", "xdp native")
+
+
+def lacks(kind):
+    """Why this kind of driver can't run here, or None."""
+    if kind == "packet":
+        return None
+    attr = ctypes.create_string_buffer(struct.pack("=5I", 2, 4, 4, 1, 0).ljust(72, b"\0"))
+    fd = libc.syscall(321 if os.uname().machine == "x86_64" else 280, 0, attr, 72)
+    if fd < 0:
+        return f"bpf() is refused: {os.strerror(ctypes.get_errno())}"
+    os.close(fd)
+    if kind == "xdp native" and not shutil.which("ethtool"):
+        return "needs ethtool"
     return None
 
 
@@ -115,12 +135,14 @@ class Port:
 class Driver:
     """dp_harness as a child; lines of its own accord are kept in `misuse`."""
 
-    def __init__(self, netns, *args, prefix=()):
+    def __init__(self, netns, *args, prefix=(), settle=True):
         self.misuse, self.have = [], b""
         self.child = subprocess.Popen([*prefix, "ip", "netns", "exec", netns, HARNESS, *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         if self.line() != "ready":
             raise RuntimeError("dp_harness did not start")
+        if settle:
+            assert self.ask("settled") == "settled ok"
 
     def line(self):
         while b"\n" not in self.have:
@@ -177,12 +199,14 @@ class Driver:
 
 class Net:
     def __init__(self, tag, pools=f"{NB},{NB2},{DEDICATED}", ports="1024-65535",
-            driver="packet", plain=False):
+            kind="packet", plain=False):
         self.n, self.x, self.y = (f"dp{tag}{k}{os.getpid()}" for k in "nxy")
         self.made, self.children = [], []
         try:
             self.build()
-            self.driver = (self.n, driver, "lan0", "wan0", pools, ports)
+            if kind == "xdp native":
+                self.poll()
+            self.driver = (self.n, kind.split()[0], "lan0", "wan0", pools, ports)
             self.dp = Driver(*self.driver)
             if plain:  # no packet sockets of ours: only what the kernels send
                 return
@@ -210,6 +234,11 @@ class Net:
         for host in (X1, X2):
             self.ip(self.x, "addr", "add", f"{host}/24", "dev", "eth0")
         self.ip(self.y, "addr", "add", f"{Y}/24", "dev", "eth0")
+
+    def poll(self):
+        """Ends of the hosts and the peer that take frames from XDP."""
+        for name in (self.x, self.y):
+            sh("ip", "netns", "exec", name, "ethtool", "-K", "eth0", "gro", "on")
 
     def tables(self):
         """The names of the tables that silence the kernel of n."""

@@ -8,6 +8,7 @@
  *
  *     lease BIND HOST NA NB METHOD TUNNEL PORTS SPIS REMOTE   ("-" for none)
  *     remove BIND
+ *     settled                        after the leases of a predecessor
  *     stats
  *     quit
  *
@@ -84,6 +85,12 @@ static void on_misuse(void *ctx, uint32_t host, uint16_t error, uint32_t bind_id
 	(void)printf("misuse %s %u %u\n", addr_format(host, text), error, bind_id);
 }
 
+static void on_note(void *ctx, const char *text)
+{
+	(void)ctx;
+	(void)fprintf(stderr, "note: %s\n", text);
+}
+
 static enum lease_method to_method(const char *word)
 {
 	static const char *const words[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec",
@@ -144,11 +151,12 @@ static void do_stats(const struct dp_driver *d, struct dp *dp)
 					(unsigned long long)s.dropped[i][r]);
 	}
 	(void)printf(" halfopen=%llu answered=%llu reassembled=%llu arp=%llu icmp=%llu "
-		     "lost=%llu segments=%llu\n",
+		     "lost=%llu fast=%llu segments=%llu\n",
 		(unsigned long long)s.cookies_halfopen,
 		(unsigned long long)s.cookies_answered, (unsigned long long)s.reassembled,
 		(unsigned long long)s.arp_answered, (unsigned long long)s.icmp_answered,
-		(unsigned long long)s.lost, (unsigned long long)s.segments);
+		(unsigned long long)s.lost, (unsigned long long)s.fast,
+		(unsigned long long)s.segments);
 }
 
 /* False: time to end. */
@@ -164,6 +172,10 @@ static bool command(const struct dp_driver *d, struct dp *dp, char *line)
 	} else if (n == 2 && strcmp(word[0], "remove") == 0) {
 		d->remove(dp, (uint32_t)strtoul(word[1], NULL, 0));
 		(void)puts("remove ok");
+	} else if (strcmp(word[0], "settled") == 0) {
+		if (d->settled)
+			d->settled(dp);
+		(void)puts("settled ok");
 	} else if (strcmp(word[0], "stats") == 0) {
 		do_stats(d, dp);
 	} else if (strcmp(word[0], "quit") == 0) {
@@ -235,8 +247,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < e.n; i++)
 		ends[i] = to_addr(e.item[i]);
 	struct dp_pool pool = { pools, p.n, ports, to_ranges(argv[5], 65535, ports) };
-	struct dp_conf conf = { argv[2], argv[3], ends, e.n, &pool, 1 };
-	struct dp_events events = { NULL, on_misuse };
+	struct dp_conf conf = { argv[2], argv[3], ends, e.n, &pool, 1, getenv("DP_PINS"),
+		0 };
+	struct dp_events events = { NULL, on_misuse, on_note };
 	const struct dp_driver *d = dp_driver_find(argv[1]);
 	if (!d)
 		fail("no driver", argv[1]);

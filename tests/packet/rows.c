@@ -16,9 +16,15 @@
  *     # text
  *
  * A packet or an error that no line expects fails the case.  Prints TAP.
+ *
+ * Built with the programs of driver xdp beside it (ROWS_BPF), each packet goes through
+ * them as well, and what they decide must be the same.
  */
 #include "base/err.h"
 #include "dataplane/forward.h"
+#ifdef ROWS_BPF
+#include "shadow.h"
+#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +48,10 @@ struct misuse {
 
 struct play {
 	struct forward *f;
+#ifdef ROWS_BPF
+	struct shadow *shadow;
+	uint64_t decided;
+#endif
 	uint64_t now_ms;
 	struct sent sent[MAX_SENT];
 	size_t n_sent, n_seen;
@@ -70,6 +80,9 @@ static bool on_send(void *ctx, enum forward_link link, uint32_t dst,
 	struct play *p = ctx;
 	size_t len = 0;
 
+#ifdef ROWS_BPF
+	shadow_send(p->shadow, link, dst, piece, n);
+#endif
 	(void)dst;
 	for (int i = 0; i < n; i++)
 		len += piece[i].len;
@@ -116,6 +129,10 @@ static void end_case(struct play *p)
 	if (p->cases == 0)
 		return;
 	check_rest(p);
+#ifdef ROWS_BPF
+	p->decided += p->shadow->redirected + p->shadow->dropped;
+	shadow_close(p->shadow);
+#endif
 	for (size_t i = 0; i < p->n_sent; i++)
 		free(p->sent[i].bytes);
 	forward_fini(p->f);
@@ -135,7 +152,7 @@ static void begin_case(struct play *p, const char *name)
 	const struct dp_conf conf = {
 		.tunnel_ends = &na, .n_tunnel_ends = 1, .pools = &pool, .n_pools = 1
 	};
-	const struct dp_events events = { p, on_misuse };
+	const struct dp_events events = { .ctx = p, .misuse = on_misuse };
 	const struct forward_out out = { p, on_send };
 
 	end_case(p);
@@ -148,6 +165,11 @@ static void begin_case(struct play *p, const char *name)
 		(void)printf("Bail out! no memory\n");
 		exit(1);
 	}
+#ifdef ROWS_BPF
+	int status = shadow_open(p->shadow, p->f);
+	if (status)
+		exit(status == 77 ? 0 : status);
+#endif
 }
 
 static size_t split(char *text, char *item[MAX_ITEMS])
@@ -195,6 +217,7 @@ static void do_lease(struct play *p, char *word[])
 		.n_ports = to_ranges(p, word[7], ports),
 		.spis = spis,
 		.n_spis = to_ranges(p, word[8], spis),
+		.expires_ms = UINT64_MAX,
 	};
 
 	for (int i = 0; i < METHODS; i++)
@@ -205,7 +228,11 @@ static void do_lease(struct play *p, char *word[])
 		if (endpoint_parse(word[9], 1, &l.remote.addr, &l.remote.port))
 			fault(p, "not a remote:", word[9]);
 	}
+#ifdef ROWS_BPF
+	int err = keep_install(&p->shadow->keep, &p->f->tables, &l);
+#else
 	int err = tables_install(&p->f->tables, &l);
+#endif
 	if (err)
 		fault(p, "lease:", err_text(err));
 }
@@ -237,12 +264,19 @@ static void do_packet(struct play *p, enum forward_link link, char *const *word,
 {
 	static uint8_t bytes[65536];
 	size_t len = to_bytes(p, word, n, bytes);
+#ifdef ROWS_BPF
+	const char *differs =
+		shadow_packet(p->shadow, link, bytes, len, p->now_ms, &p->taken);
+	if (differs)
+		fault(p, differs, "");
+#else
 	uint8_t *exact = malloc(len ? len : 1);
 
 	memcpy(exact, bytes, len);
 	p->taken = link == LINK_PRIVATE ? forward_private(p->f, exact, len, p->now_ms)
 					: forward_public(p->f, exact, len, p->now_ms);
 	free(exact);
+#endif
 }
 
 static void do_expect(struct play *p, char *const *word, size_t n)
@@ -324,6 +358,15 @@ static void do_local(struct play *p, const char *word)
 	(void)forward_set_local(p->f, p->local, p->n_local);
 }
 
+static void do_remove(struct play *p, uint32_t bind_id)
+{
+#ifdef ROWS_BPF
+	keep_remove(&p->shadow->keep, &p->f->tables, bind_id);
+#else
+	tables_remove(&p->f->tables, bind_id);
+#endif
+}
+
 static void play_line(struct play *p, char *word[], size_t n)
 {
 	if (strcmp(word[0], "case") == 0 && n == 2)
@@ -333,7 +376,7 @@ static void play_line(struct play *p, char *word[], size_t n)
 	else if (strcmp(word[0], "lease") == 0 && n == 10)
 		do_lease(p, word);
 	else if (strcmp(word[0], "remove") == 0 && n == 2)
-		tables_remove(&p->f->tables, (uint32_t)strtoul(word[1], NULL, 0));
+		do_remove(p, (uint32_t)strtoul(word[1], NULL, 0));
 	else if (strcmp(word[0], "local") == 0 && n == 2)
 		do_local(p, word[1]);
 	else if (strcmp(word[0], "mtu") == 0 && n == 3)
@@ -352,6 +395,10 @@ static void play_line(struct play *p, char *word[], size_t n)
 		do_misuse(p, word);
 	else
 		fault(p, "not a line of rows:", word[0]);
+#ifdef ROWS_BPF
+	if (p->cases)
+		shadow_conf(p->shadow);
+#endif
 }
 
 static void play_file(struct play *p, const char *path)
@@ -389,10 +436,18 @@ int main(int argc, char **argv)
 	struct play *p = calloc(1, sizeof *p);
 
 	p->f = calloc(1, sizeof *p->f);
+#ifdef ROWS_BPF
+	p->shadow = calloc(1, sizeof *p->shadow);
+#endif
 	for (int i = 1; i < argc; i++)
 		play_file(p, argv[i]);
 	end_case(p);
 	(void)printf("1..%u\n", p->cases);
+#ifdef ROWS_BPF
+	(void)printf(
+		"# the programs decided %llu packets\n", (unsigned long long)p->decided);
+	free(p->shadow);
+#endif
 	int failed = p->failed_cases > 0 || p->cases == 0;
 	free(p->f);
 	free(p);

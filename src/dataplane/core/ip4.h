@@ -41,6 +41,20 @@ struct ip4 {
 	uint8_t hdr; /* bytes of header, 20..60 */
 };
 
+/* p: at least 20 bytes. */
+CORE void ip4_read(const uint8_t *p, struct ip4 *ip)
+{
+	ip->hdr = (uint8_t)((p[0] & 15) * 4);
+	ip->tos = p[IP4_AT_TOS];
+	ip->len = be_get16(p + IP4_AT_LEN);
+	ip->id = be_get16(p + IP4_AT_ID);
+	ip->frag = be_get16(p + IP4_AT_FRAG);
+	ip->ttl = p[IP4_AT_TTL];
+	ip->proto = p[IP4_AT_PROTO];
+	ip->src = be_get32(p + IP4_AT_SRC);
+	ip->dst = be_get32(p + IP4_AT_DST);
+}
+
 /*
  * A whole, well-formed packet begins at data?  The payload may be cut only where `cut` is
  * true (a packet quoted in an ICMP error); its header checksum is then not judged.
@@ -51,15 +65,7 @@ CORE bool ip4_parse(const void *data, const void *end, bool cut, struct ip4 *ip)
 
 	if (p + IP4_HDR > (const uint8_t *)end)
 		return false;
-	ip->hdr = (uint8_t)((p[0] & 15) * 4);
-	ip->tos = p[IP4_AT_TOS];
-	ip->len = be_get16(p + IP4_AT_LEN);
-	ip->id = be_get16(p + IP4_AT_ID);
-	ip->frag = be_get16(p + IP4_AT_FRAG);
-	ip->ttl = p[IP4_AT_TTL];
-	ip->proto = p[IP4_AT_PROTO];
-	ip->src = be_get32(p + IP4_AT_SRC);
-	ip->dst = be_get32(p + IP4_AT_DST);
+	ip4_read(p, ip);
 	if (p[0] >> 4 != 4 || ip->hdr < IP4_HDR || ip->len < ip->hdr)
 		return false;
 	if (p + ip->hdr > (const uint8_t *)end)
@@ -77,6 +83,18 @@ CORE bool ip4_parse(const void *data, const void *end, bool cut, struct ip4 *ip)
 		sum += be_get16(p + i) + (uint32_t)be_get16(p + i + 2);
 	}
 	return csum_fold(sum) == 0;
+}
+
+/* The same of a packet that is not cut and has no options; false for one that has. */
+CORE bool ip4_parse_plain(const void *data, const void *end, struct ip4 *ip)
+{
+	const uint8_t *p = data;
+
+	if (p + IP4_HDR > (const uint8_t *)end || p[0] != 0x45)
+		return false;
+	ip4_read(p, ip);
+	return ip->len >= IP4_HDR && p + ip->len <= (const uint8_t *)end &&
+	       csum_fold(csum_sum20(p)) == 0;
 }
 
 CORE bool ip4_is_fragment(const struct ip4 *ip)

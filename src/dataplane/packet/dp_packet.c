@@ -3,12 +3,11 @@
  * CAP_NET_RAW and CAP_NET_ADMIN in its network namespace and nothing of BPF, so it also
  * runs where an unprivileged user made that namespace.
  */
+#include "dataplane/packet/dp_packet.h"
 #include "dataplane/core/be.h"
 #include "dataplane/drivers.h"
 #include "dataplane/forward.h"
 #include "dataplane/packet/filter.h"
-#include "dataplane/packet/hops.h"
-#include "dataplane/packet/silence.h"
 #include "dataplane/segment.h"
 
 #include "base/err.h"
@@ -28,18 +27,6 @@
 
 #define ARP_SIZE 28
 
-struct dp {
-	struct forward forward;
-	struct link link[LINKS];
-	struct hops hops;
-	struct silence silence;
-	char interface[LINKS][IF_NAMESIZE];
-	bool silenced;
-	int poll; /* an epoll descriptor over the others */
-	uint64_t now_ms;
-	uint8_t segment[65536];
-};
-
 static const char *const link_words[LINKS] = { "private", "public" };
 
 /* --- out --- */
@@ -53,6 +40,8 @@ static bool on_send(void *ctx, enum forward_link link, uint32_t dst,
 
 	switch (hops_find(&dp->hops, link, dst, &to, &next)) {
 	case HOP_READY:
+		if (dp->watch)
+			dp->watch->hop(dp->watch_ctx, link, dst, &to);
 		link_send(&dp->link[link], &to, ETH_P_IP, piece, n);
 		return true;
 	case HOP_WAIT:
@@ -183,10 +172,13 @@ static void packet_service(struct dp *dp, uint64_t now_ms)
 {
 	dp->now_ms = now_ms;
 	hops_follow(&dp->hops, now_ms);
-	bool anew = dp->hops.links_changed && take_links(dp);
-	if (dp->hops.local_changed || anew)
+	bool links = dp->hops.links_changed, local = dp->hops.local_changed;
+	bool anew = links && take_links(dp);
+	if (local || anew)
 		(void)take_addresses(
 			dp, anew, NULL, 0); /* tried again at the next change */
+	if (dp->watch)
+		dp->watch->followed(dp->watch_ctx, links || local);
 	(void)link_receive(&dp->link[LINK_PRIVATE], BUDGET, on_private, dp);
 	(void)link_receive(&dp->link[LINK_PUBLIC], BUDGET, on_public, dp);
 	forward_sweep(&dp->forward, now_ms);
@@ -366,4 +358,4 @@ static uint64_t packet_deadline(const struct dp *dp)
 }
 
 const struct dp_driver dp_packet = { "packet", packet_open, packet_install, packet_remove,
-	packet_stats, packet_fds, packet_service, packet_deadline, packet_close };
+	NULL, packet_stats, packet_fds, packet_service, packet_deadline, packet_close };

@@ -175,6 +175,9 @@ static void on_neighbour(struct hops *h, const struct nlmsghdr *m)
 		usable ? neighbour_make(h, link, addr) : neighbour_find(h, link, addr);
 	if (!n)
 		return;
+	if (n->usable && (!usable || memcmp(n->mac.byte, mnl_attr_get_payload(mac),
+					     mnl_attr_get_payload_len(mac)) != 0))
+		h->moved++;
 	n->usable = usable;
 	n->stale = nd->ndm_state == NUD_STALE;
 	if (usable) {

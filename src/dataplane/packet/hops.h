@@ -30,6 +30,7 @@ struct hops {
 	struct mnl_socket *events, *ask;
 	struct htab routes, neighbours;
 	uint32_t generation; /* of routes; older ones are asked for again */
+	uint32_t moved;      /* counts neighbours that went or have another address now */
 	unsigned int held;
 	uint64_t swept_ms;
 	struct hop_link link[LINKS];
