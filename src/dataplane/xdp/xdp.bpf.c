@@ -289,12 +289,15 @@ INLINE bool is_unfinished(const uint8_t *p, const uint8_t *data_end, const struc
 	return be_get16(p + IP4_HDR + at) == (uint16_t)~csum_fold(sum);
 }
 
-/* The frame's addresses for its next hop; false: not known. */
-INLINE bool take_hop(uint32_t at, struct maps_hop *hop)
+/*
+ * The frame's addresses for its next hop; false: not known, or the interface went and
+ * user space has yet to hear of it.
+ */
+INLINE bool take_hop(uint32_t at, uint32_t link, struct maps_hop *hop)
 {
 	volatile struct maps_hop *h = bpf_map_lookup_elem(&hops, &at);
 
-	if (!h || at == 0 || !h->valid)
+	if (!h || at == 0 || !h->valid || !bpf_map_lookup_elem(&links, &link))
 		return false;
 	uint8_t valid = h->valid;
 #pragma clang loop unroll(full)
@@ -350,7 +353,7 @@ INLINE int in_send(struct pass *s)
 	struct maps_hop hop;
 
 	if (s->ip.ttl <= 1 || s->ip.len + (uint32_t)overhead > mtu ||
-		!take_hop(s->lease.hop, &hop))
+		!take_hop(s->lease.hop, 0, &hop))
 		return XDP_PASS;
 	uint8_t *f = begin(s->ctx);
 	if (f + ETH_HLEN + IP4_HDR > end(s->ctx))
@@ -429,7 +432,7 @@ INLINE int out_send(struct pass *s, uint32_t inner, uint8_t outer_tos)
 	struct maps_hop hop;
 
 	if (tos < 0 || s->ip.ttl <= 1 || s->ip.len > conf.mtu[1] || !at ||
-		place_of(s->ip.dst, &place) || !take_hop(*at, &hop))
+		place_of(s->ip.dst, &place) || !take_hop(*at, 1, &hop))
 		return XDP_PASS;
 	if (bpf_xdp_adjust_head(s->ctx, (int)inner))
 		return drop(s, DP_OUT, DP_NO_ROUTE);
