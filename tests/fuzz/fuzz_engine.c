@@ -56,11 +56,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	MUST(c != NULL);
 	crowd_init(c, HOSTS, 1, pick, &f);
-	for (int i = 0; i < STEPS && f.left > 0 && whole; i++) {
+	c->rig.quick = true;
+	/* Each reply is judged as it comes; all tables are compared once, which is dear.
+	 */
+	for (int i = 0; i < STEPS && f.left > 0 && whole; i++)
 		whole = take(&f, 1) % 8 == 0 ? raw(c, &f) : crowd_step(c);
-		if (i % 64 == 63)
-			whole = whole && rig_check(&c->rig);
-	}
 	whole = whole && rig_check(&c->rig);
 	if (!whole)
 		(void)fprintf(stderr, "%s\n", c->rig.fault);

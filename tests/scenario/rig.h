@@ -38,6 +38,7 @@ struct rig {
 	uint64_t seed;
 	uint64_t now_ms;
 	bool words; /* spell effects as text */
+	bool quick; /* leave out engine_invariants(), which is slow */
 
 	struct rig_effect *log; /* since rig_clear() */
 	size_t n_log, log_room;

@@ -390,7 +390,7 @@ bool rig_check(struct rig *r)
 	free(c.owner);
 	gauges(r, &engine);
 	model_fini(&engine);
-	if (engine_invariants(r->engine, why, sizeof(why)) != 0)
+	if (!r->quick && engine_invariants(r->engine, why, sizeof(why)) != 0)
 		rig_fail(r, "the engine itself says: %s", why);
 	return r->fault[0] == '\0';
 }
