@@ -71,13 +71,43 @@ static bool all_free(
 	return true;
 }
 
+static uint32_t words_used(const struct ports *p)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < PORTS_WORDS; i++)
+		n += p->word[i] != 0;
+	return n;
+}
+
+/*
+ * A random word to begin at, of those that have usable ports: a search that begins where
+ * nothing is leased ends at the same first port again and again.
+ */
+static uint32_t begin_word(const struct ports *usable, struct random *random)
+{
+	uint32_t word, skip;
+
+	for (int i = 0; i < 4; i++) { /* enough where most ports are usable */
+		word = random_below(random, PORTS_WORDS);
+		if (usable->word[word] != 0)
+			return word;
+	}
+	skip = words_used(usable);
+	skip = skip > 0 ? random_below(random, skip) : 0;
+	for (word = 0; word < PORTS_WORDS - 1; word++)
+		if (usable->word[word] != 0 && skip-- == 0)
+			break;
+	return word;
+}
+
 static bool pick_aligned(const struct ports *usable, const struct ports *busy, uint32_t n,
 	struct random *random, uint32_t *first)
 {
 	uint32_t size = power_of_two(n);
 	uint32_t step = size <= 64 ? 1 : size / 64; /* words a step */
 	uint32_t steps = PORTS_WORDS / step;
-	uint32_t start = random_below(random, steps);
+	uint32_t start = begin_word(usable, random) / step;
 
 	for (uint32_t i = 0; i < steps; i++) {
 		uint32_t word = (start + i) % steps * step;
@@ -103,7 +133,7 @@ static bool pick_aligned(const struct ports *usable, const struct ports *busy, u
 static bool pick_run(const struct ports *usable, const struct ports *busy, uint32_t n,
 	struct random *random, uint32_t *first)
 {
-	uint32_t start = random_below(random, PORTS);
+	uint32_t start = begin_word(usable, random) * 64 + random_below(random, 64);
 	uint32_t run = 0;
 
 	for (uint32_t i = 0; i < PORTS + n; i++) {
@@ -129,7 +159,7 @@ static bool pick_run(const struct ports *usable, const struct ports *busy, uint3
 static size_t pick_list(const struct ports *usable, const struct ports *busy, uint32_t n,
 	struct random *random, struct range *out)
 {
-	uint32_t start = random_below(random, PORTS_WORDS);
+	uint32_t start = begin_word(usable, random);
 	uint32_t got = 0;
 
 	for (uint32_t i = 0; i < PORTS_WORDS && got < n; i++) {
