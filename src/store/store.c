@@ -470,15 +470,15 @@ static int op_write(struct store *s, MDB_txn *txn, struct op *op)
 	return mdb_put(txn, s->dbi, &k, &v, 0);
 }
 
-/* One transaction with the records up to `upto`; an LMDB result. */
-static int txn_write(struct store *s, size_t upto)
+/* One transaction with the records up to `end`; an LMDB result. */
+static int txn_write(struct store *s, size_t end)
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
 
 	if (rc != 0)
 		return rc;
-	for (size_t i = s->flight.done; i < upto && rc == 0; i++)
+	for (size_t i = s->flight.done; i < end && rc == 0; i++)
 		rc = op_write(s, txn, &s->flight.ops[i]);
 	if (rc == 0 && meta_put(&s->flight_meta, &s->clock, txn, s->dbi) != 0)
 		rc = MDB_MAP_FULL; /* the head was there before: only its copy lacks room
@@ -490,11 +490,11 @@ static int txn_write(struct store *s, size_t upto)
 	return mdb_txn_commit(txn);
 }
 
-static int chunk_commit(struct store *s, size_t upto)
+static int chunk_commit(struct store *s, size_t end)
 {
 	int rc;
 
-	while ((rc = txn_write(s, upto)) == MDB_MAP_FULL) {
+	while ((rc = txn_write(s, end)) == MDB_MAP_FULL) {
 		rc = mdb_env_set_mapsize(s->env, s->map_size + s->map_step);
 		if (rc != 0)
 			break;
@@ -548,12 +548,12 @@ int store_write(struct store *s)
 
 	do {
 		size_t left = batch_left(b);
-		size_t upto = b->done + (left < TXN_RECORDS ? left : TXN_RECORDS);
-		int rc = chunk_commit(s, upto);
+		size_t end = b->done + (left < TXN_RECORDS ? left : TXN_RECORDS);
+		int rc = chunk_commit(s, end);
 
 		if (rc != 0)
 			return rc;
-		b->done = upto;
+		b->done = end;
 	} while (batch_left(b) > 0);
 	return 0;
 }

@@ -72,7 +72,7 @@ class Service:
             s.close()
 
 
-def connect(net, name, kind, address, port, source=("", 0), seconds=3):
+def connect(net, name, kind, address, port, source=("", 0), seconds=10):
     """A socket of a namespace, connected."""
     with net.inside(name):
         s = socket.socket(socket.AF_INET, KINDS[kind])
@@ -92,7 +92,7 @@ def request(s, text):
     return s.recv(2048).decode()
 
 
-def ask(net, name, kind, address, port, text, source=("", 0), seconds=3):
+def ask(net, name, kind, address, port, text, source=("", 0), seconds=10):
     """(own address and port, answer), or OSError."""
     with connect(net, name, kind, address, port, source, seconds) as s:
         return s.getsockname(), request(s, text)
