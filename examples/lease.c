@@ -145,6 +145,7 @@ static void run(struct lease *l)
 int main(int argc, char **argv)
 {
 	struct lease l = { .fd = -1 };
+	int status = 1;
 	struct rsip_session_conf conf = {
 		.transport = RSIP_UDP, .send = on_send, .event = on_event, .ctx = &l
 	};
@@ -161,12 +162,13 @@ int main(int argc, char **argv)
 	if (l.fd < 0 || !l.session)
 		return 1;
 	rsip_register(l.session, NULL, now_us());
-	if (rsip_assign(l.session, &want, NULL, now_us())) {
+	if (rsip_assign(l.session, &want, NULL, now_us()) == 0) {
+		run(&l);
+	} else {
 		fprintf(stderr, "lease: PORTS is 1 to 255\n");
-		return 2;
+		status = 2;
 	}
-	run(&l);
 	rsip_session_free(l.session);
 	close(l.fd);
-	return l.done > 0 ? 0 : 1;
+	return l.done > 0 ? 0 : status;
 }

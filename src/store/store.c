@@ -459,14 +459,14 @@ void store_abort(struct store *s)
 
 static int op_write(struct store *s, MDB_txn *txn, struct op *op)
 {
-	MDB_val k = { op->key.len, op->key.bytes };
-	MDB_val v = { op->len, s->flight.bytes.at + op->at };
+	MDB_val k = { op->key.len, op->key.bytes }, v;
 	int rc;
 
 	if (op->gone) {
 		rc = mdb_del(txn, s->dbi, &k, NULL);
 		return rc == MDB_NOTFOUND ? 0 : rc;
 	}
+	v = (MDB_val){ op->len, s->flight.bytes.at + op->at };
 	return mdb_put(txn, s->dbi, &k, &v, 0);
 }
 
