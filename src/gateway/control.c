@@ -39,9 +39,10 @@ struct listing {
 	const struct listing_kind *kind;
 	struct control_source *source;
 	uint32_t *ids;
-	size_t n, size, next;
+	size_t n, size, next; /* next: behind the one that `item` is asked for */
 	bool short_of_memory;
-	struct whois whois; /* of Whois */
+	struct whois whois; /* of Whois ... */
+	size_t n_ended;     /* ... so many IDs are numbers of the history */
 };
 
 static bool listing_note(struct listing *l, uint32_t id)
@@ -257,22 +258,45 @@ static bool note_match(void *ctx, const struct lease *lease)
 {
 	struct listing *l = ctx;
 
-	return !whois_matches(&l->whois, lease) || listing_note(l, lease->bind_id);
+	return !whois_matches(&l->whois, lease, false) || listing_note(l, lease->bind_id);
 }
 
+static bool note_ended(void *ctx, uint32_t number, const struct lease *lease)
+{
+	struct listing *l = ctx;
+
+	return !whois_matches(&l->whois, lease, true) || listing_note(l, number);
+}
+
+/* First those that have ended, by their numbers, then the Bind IDs of those held. */
 static void gather_whois(struct listing *l)
 {
-	engine_each_lease(l->source->engine, note_match, l);
+	history_each(l->source->history, note_ended, l);
+	l->n_ended = l->n;
+	if (!l->short_of_memory)
+		engine_each_lease(l->source->engine, note_match, l);
+}
+
+static int item_ended(struct listing *l, uint32_t number, json_t *piece, size_t *weight)
+{
+	const struct lease *lease = history_find(l->source->history, number);
+
+	if (lease == NULL)
+		return 0; /* forgotten since it was noted */
+	*weight += lease->n_ports + lease->n_spis;
+	return piece_append(piece, whois_json(&l->whois, lease, true));
 }
 
 static int item_whois(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
 {
 	struct lease lease;
 
+	if (l->next <= l->n_ended)
+		return item_ended(l, id, piece, weight);
 	if (engine_lease_find(l->source->engine, id, &lease) != 0)
 		return 0;
 	*weight += lease.n_ports + lease.n_spis;
-	return piece_append(piece, whois_json(&l->whois, &lease));
+	return piece_append(piece, whois_json(&l->whois, &lease, false));
 }
 
 static void list_whois(void *ctx, struct ipc_call *call, json_t *params)

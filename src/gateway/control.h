@@ -2,6 +2,7 @@
 
 #include "dataplane/dp.h"
 #include "engine/engine.h"
+#include "gateway/history.h"
 #include "ipc/ipc.h"
 #include "metrics/metrics.h"
 #include "net/net.h"
@@ -15,6 +16,7 @@
 struct control_source {
 	void *ctx; /* for the functions below */
 	struct engine *engine;
+	const struct history *history;
 	uint64_t (*now_ms)(void *ctx); /* the engine's clock */
 	void (*stats)(void *ctx, struct dp_stats *out);
 	/*

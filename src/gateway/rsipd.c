@@ -396,6 +396,7 @@ static int source_fill(struct rsipd *d)
 
 	s->ctx = d;
 	s->engine = d->engine;
+	s->history = &d->history;
 	s->now_ms = source_now;
 	s->stats = source_stats;
 	s->reload = source_reload;
@@ -527,6 +528,7 @@ void rsipd_close(struct rsipd *d)
 		(void)store_mark(d->store); /* at worst an older time stands there */
 	store_close(d->store);
 	engine_free(d->engine);
+	history_fini(&d->history);
 	turn_fini(&d->turn);
 	texts_free(d->listen_text);
 	conf_free(d->conf);

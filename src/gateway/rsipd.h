@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "gateway/control.h"
 #include "gateway/gw_metrics.h"
+#include "gateway/history.h"
 #include "gateway/plane.h"
 #include "gateway/turn.h"
 #include "gateway/watch.h"
@@ -28,6 +29,7 @@ struct rsipd {
 	bool verbose; /* log what begins and ends */
 	struct store *store;
 	struct engine *engine;
+	struct history history;
 	struct net *net;
 	struct ipc_server *control;
 	struct metrics_http *http;

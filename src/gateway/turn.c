@@ -160,7 +160,9 @@ void turn_effect(void *rsipd, const struct effect *e)
 		persist(d, e);
 		break;
 	case EFFECT_AUDIT:
-		if (d->verbose) /* nobody else reads it yet */
+		if (e->audit.kind == AUDIT_END && e->audit.lease != NULL)
+			history_add(&d->history, e->audit.lease, e->audit.at_ms);
+		if (d->verbose)
 			audit_log(e, d->turn.now_ms);
 		break;
 	}

@@ -1,7 +1,4 @@
-/*
- * The question of RFC 6269 section 12 to the leases that are held.  Leases that have
- * ended are the audit log's.
- */
+/* The question of RFC 6269 section 12 to the leases that are held and that were. */
 #include "gateway/whois.h"
 
 #include "base/err.h"
@@ -170,15 +167,15 @@ bool whois_read(
 	       read_at(w, call, params);
 }
 
-/* When the lease began, by the wall. */
-static uint64_t from_wall_ms(const struct whois *w, const struct lease *l)
+/* A past time of the engine's clock, by the wall. */
+static uint64_t wall_ms(const struct whois *w, uint64_t ms)
 {
-	uint64_t age = w->now_ms > l->granted_ms ? w->now_ms - l->granted_ms : 0;
+	uint64_t age = w->now_ms > ms ? w->now_ms - ms : 0;
 
 	return age < w->now_wall_ms ? w->now_wall_ms - age : 0;
 }
 
-bool whois_matches(const struct whois *w, const struct lease *l)
+bool whois_matches(const struct whois *w, const struct lease *l, bool ended)
 {
 	/* A whole address is all its ports and SPIs. */
 	bool whole = l->method == METHOD_RSA_IP;
@@ -189,21 +186,31 @@ bool whois_matches(const struct whois *w, const struct lease *l)
 		return false;
 	if (w->has_spi && !whole && !ranges_have(l->spis, l->n_spis, w->spi))
 		return false;
+	if (ended && (!w->has_at || w->at_wall_ms > wall_ms(w, l->expires_ms)))
+		return false;
 	/* Times are given in seconds: the second it began in belongs to it. */
-	return !w->has_at || from_wall_ms(w, l) / 1000 * 1000 <= w->at_wall_ms;
+	return !w->has_at || wall_ms(w, l->granted_ms) / 1000 * 1000 <= w->at_wall_ms;
 }
 
-json_t *whois_json(const struct whois *w, const struct lease *l)
+static json_t *time_json(const struct whois *w, uint64_t ms)
+{
+	char text[RFC3339_MAX];
+
+	return json_string(rfc3339_format(wall_ms(w, ms), text));
+}
+
+json_t *whois_json(const struct whois *w, const struct lease *l, bool ended)
 {
 	json_t *item = control_lease_json(l, w->now_ms);
-	char from[RFC3339_MAX];
+	json_t *until = ended ? time_json(w, l->expires_ms) : json_null();
 
 	if (item == NULL ||
-		json_object_set_new(item, "from",
-			json_string(rfc3339_format(from_wall_ms(w, l), from))) != 0 ||
-		json_object_set_new(item, "until", json_null()) != 0) {
+		json_object_set_new(item, "from", time_json(w, l->granted_ms)) != 0 ||
+		json_object_set(item, "until", until) != 0) {
+		json_decref(until);
 		json_decref(item);
 		return NULL;
 	}
+	json_decref(until);
 	return item;
 }

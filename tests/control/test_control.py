@@ -179,6 +179,27 @@ def test_whois_at(running):
     running.cli("whois", "203.0.113.1", "--port", "1", "--spi", "300", status=2)
 
 
+def test_whois_of_leases_that_ended(running):
+    host = running.udp("127.0.0.2")
+    host.register()
+    grants = [host.assign_ipsec(4, 8), host.assign_ipsec(4, 8)]
+    port, spi = str(min(grants[0].local_ports())), str(min(grants[1].local_spis()))
+    at = datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+    # One freed by the host, the other by the operator.
+    assert host.free(grants[0].bind).type == rsip.FREE_OK
+    running.cli("release", str(grants[1].bind))
+    for what, grant in ((("--port", port), grants[0]), (("--spi", spi), grants[1])):
+        assert running.json("whois", "203.0.113.1", *what, status=1) == []
+        then, = running.json("whois", "203.0.113.1", *what, "--at", at)
+        assert set(then) >= BINDING and then["host"] == "127.0.0.2"
+        assert then["bind_id"] == grant.bind
+        assert then["lease_remaining"] == 0
+        assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}Z", then["until"])
+        assert then["from"] <= at <= then["until"]
+        later = datetime.datetime.utcnow().isoformat() + "Z"
+        assert running.json("whois", "203.0.113.1", *what, "--at", later, status=1) == []
+
+
 def test_thousands_of_bindings_come_in_pieces(gateway):
     gateway.configure(policy="max-bindings = 2000 max-ports = 4000").start()
     host = gateway.tcp("127.0.0.2", counters=True)
