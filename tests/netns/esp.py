@@ -25,8 +25,9 @@ PORT = 7777
 class Pair:
     """Two SAs between the leased address and a peer, in transport mode."""
 
-    def __init__(self, kind, to_peer, to_host, peer=Y):
-        self.kind, self.to_peer, self.to_host, self.peer = kind, to_peer, to_host, peer
+    def __init__(self, kind, to_peer, to_host, peer=Y, own=NB):
+        self.kind, self.to_peer, self.to_host = kind, to_peer, to_host
+        self.peer, self.own = peer, own
         if kind == "esp":
             how = {"crypt_algo": "AES-GCM", "crypt_key": os.urandom(20)}
         else:
@@ -35,7 +36,9 @@ class Pair:
             for spi in (to_peer, to_host)}
 
     def seal(self, spi, text):
-        src, dst = (NB, self.peer) if spi == self.to_peer else (self.peer, NB)
+        src, dst = self.own, self.peer
+        if spi == self.to_host:
+            src, dst = dst, src
         packet = IP(src=src, dst=dst) / UDP(sport=PORT, dport=PORT) / Raw(text.encode())
         return raw(self.sas[spi].encrypt(packet))
 

@@ -113,6 +113,58 @@ def test_peer_reaches_the_holder_of_a_port(network, up):
             assert answer.startswith(f"{name} saw {Y} ")
 
 
+# F-6.7-01: from one host to a port of another, by way of the gateway and not of the public link.
+def test_hosts_reach_each_other(network):
+    Gateway(network).start()
+    one, two = (network.keep(bare.BareHost(network, name)).register() for name in HOSTS)
+    ports = [min(h.lease().local_ports()) for h in (one, two)]
+    wire = network.keep(Wire(network, "n", "wan0"))
+    one.send(bare.udp(NB, ports[0], NB, ports[1], "over"))
+    got = two.receive()
+    assert (got.src, got.dst, got.ports) == (NB, NB, tuple(ports)) and got.payload[8:] == b"over"
+    assert not wire.read()
+
+
+# F-6.2-01: echo requests of both hosts, the answers sorted by identifier.
+def test_ping_from_both_hosts(network, up):
+    pings = [network.start(name, "ping", "-n", "-c", 5, "-i", 0.2, "-W", 2, Y, log=f"ping-{name}")
+        for name in HOSTS]
+    assert [p.wait(20) for p in pings] == [0, 0]
+
+
+# F-2-05: a host with an address of its own uses any port and any SPI of it.
+def test_whole_address(network):
+    gateway = Gateway(network, pool='dedicated = { "203.0.113.9" }').start()
+    lease = Host(network, "x1").up("--method", "rsa-ip")
+    assert (lease.address, lease.ports, lease.spis) == ("203.0.113.9", [], [])
+    assert gateway.show("bindings")[0]["method"] == "rsa-ip"
+    network.keep(talk.Service(network, "y", 7777))
+    network.keep(talk.Service(network, "x1", 80, lease.address))
+    _, answer = talk.ask(network, "x1", "tcp", Y, 7777, "hi", source=(lease.address, 25))
+    assert answer == f"y saw {lease.address} 25: hi"
+    _, answer = talk.ask(network, "y", "tcp", lease.address, 80, "hi")
+    assert answer.startswith(f"x1 saw {Y} ")
+    for kind in ("esp", "ah"):
+        pair = esp.Pair(kind, 0x2001, 0x99999999, own=lease.address)
+        peer = network.keep(esp.Peer(network, {"x1": pair}))
+        assert network.keep(esp.Talker(network, "x1", pair)).ask(kind) == f"to x1: {kind}"
+        peer.close()
+
+
+# S-5-08: without an IPsec lease no ESP leaves, though the ports of the host work.
+def test_no_esp_without_an_ipsec_lease(network):
+    gateway = Gateway(network).start()
+    lease = Host(network, "x1").up("--method", "rsap-ip")
+    assert lease.ports and not lease.spis
+    wire = network.keep(Wire(network, "r", "y0"))
+    with pytest.raises(topo.Failed):
+        network.keep(esp.Talker(network, "x1", esp.Pair("esp", 0x2001, 0x2002))).ask("hi", 0.3)
+    wait_for(lambda: drops(gateway)["ipsec_unallowed"] == 1, "no drop as ipsec_unallowed")
+    network.keep(talk.Service(network, "y", 7777))
+    talk.ask(network, "x1", "udp", Y, 7777, "hi")
+    assert {p.proto for p in wire.read()} == {17}
+
+
 # A segment larger than the tunnel takes; veth hands over unfinished checksums, too.
 def test_bulk_over_tcp(network, up):
     text = os.urandom(300_000).hex()
