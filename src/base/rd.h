@@ -34,7 +34,8 @@ static inline const uint8_t *rd_take(struct rd *r, size_t n)
 		r->bad = true;
 		return NULL;
 	}
-	r->p += n;
+	if (n > 0) /* an empty reader may have no bytes to point at */
+		r->p += n;
 	return at;
 }
 
