@@ -259,6 +259,23 @@ static void test_batch_order(void **state)
 	assert_int_equal(got.ids[1], 3);
 }
 
+/* The first batch of a program may hold nothing but ends, and so no bytes at all. */
+static void test_only_deletions(void **state)
+{
+	struct store *s = opened();
+
+	(void)state;
+	assert_int_equal(put_lease(s, 1, now.boot_ms + 9000, false), 0);
+	assert_int_equal(store_commit(s), 0);
+	store_close(s);
+	s = opened();
+	assert_int_equal(put_lease(s, 1, 0, true), 0);
+	assert_int_equal(put_lease(s, 2, 0, true), 0);
+	assert_int_equal(store_commit(s), 0);
+	store_close(s);
+	assert_int_equal(reload().n, 0);
+}
+
 /* What the engine refuses as past leaves the file; another refusal ends the load. */
 static void test_refused(void **state)
 {
@@ -894,6 +911,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROW(test_round_trip),
 		ROW(test_batch_order),
+		ROW(test_only_deletions),
 		ROW(test_refused),
 		ROW(test_time_same_boot),
 		ROW(test_time_reboot),
