@@ -429,7 +429,7 @@ static bool rare(struct crowd *c, struct crowd_host *h)
 	case 1:
 		configure(c, &s);
 		c->reloads++;
-		if (rig_reload(&c->rig, &s) != 0)
+		if (rig_reload(&c->rig, &s) != 0 && !c->starving)
 			rig_fail(&c->rig, "a reload is refused");
 		break;
 	case 2:
@@ -463,7 +463,7 @@ static bool rare(struct crowd *c, struct crowd_host *h)
 	return c->rig.fault[0] == '\0';
 }
 
-bool crowd_step(struct crowd *c)
+static bool step(struct crowd *c)
 {
 	static const uint8_t types[] = { T_RSAP_IP, T_RSAP_IP, T_RSAP_IP, T_RSIPSEC,
 		T_RSIPSEC, T_LISTEN, T_LISTEN, T_RSA_IP, T_EXTEND, T_EXTEND, T_FREE,
@@ -485,6 +485,19 @@ bool crowd_step(struct crowd *c)
 		type = T_DEREGISTER;
 	(void)make(c, h, type);
 	return send(c, h);
+}
+
+bool crowd_step(struct crowd *c)
+{
+	bool whole;
+
+	c->starving = c->starve != NULL && one_in(c, 10);
+	if (c->starving)
+		c->starve(1 + pick(c, 4));
+	whole = step(c);
+	if (c->starving)
+		c->starve(0);
+	return whole;
 }
 
 bool crowd_bytes(struct crowd *c, const uint8_t *bytes, size_t len)

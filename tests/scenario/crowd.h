@@ -26,6 +26,9 @@ struct crowd {
 	uint32_t (*pick)(void *ctx, uint32_t n); /* the next number below n */
 	void *ctx;
 	uint64_t pace_ms; /* how far time goes at once, at most */
+	/* NULL, or how to make the n-th allocation of a step fail; 0: none. */
+	void (*starve)(unsigned long n);
+	bool starving;
 	/* What was done, for the report. */
 	unsigned long grants, refusals, silences, restarts, reloads;
 };

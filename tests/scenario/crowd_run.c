@@ -3,6 +3,7 @@
  * in between; after each the whole state is compared.
  *
  *     crowd short            many small crowds, checked after every step
+ *     crowd hungry           the same, with memory short at one allocation in every tenth
  *     crowd weeks            one large crowd for simulated weeks, checked now and then
  *     crowd SEED HOSTS STEPS [FROM]   one crowd again, checked at each step from this one
  * on
@@ -15,6 +16,7 @@
 #include "crowd.h"
 
 #include "base/random.h"
+#include "short.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,7 @@ static double cpu_s(void)
 	return (double)clock() / CLOCKS_PER_SEC;
 }
 
+static void (*starve)(unsigned long n);
 static unsigned long grants, refusals, silences, restarts, reloads, done;
 
 /* Stops after `steps`, or when the processor time is over. */
@@ -48,6 +51,7 @@ static int run(uint64_t seed, size_t hosts, unsigned long steps, unsigned long e
 	if (c == NULL)
 		abort();
 	crowd_init(c, hosts, seed, choose, &random);
+	c->starve = starve;
 	for (i = 0; i < steps && whole; i++) {
 		c->rig.words = every == 1 && from > 0 && i >= from;
 		whole = crowd_step(c);
@@ -93,13 +97,15 @@ int main(int argc, char **argv)
 		return run(strtoull(argv[1], NULL, 0), strtoul(argv[2], NULL, 0),
 			strtoul(argv[3], NULL, 0), 1,
 			argc == 5 ? strtoul(argv[4], NULL, 0) : 0, 1e9);
-	if (argc == 2 && strcmp(argv[1], "short") == 0) {
+	if (argc == 2 && strcmp(argv[1], "hungry") == 0)
+		starve = short_at;
+	if (argc == 2 && (starve != NULL || strcmp(argv[1], "short") == 0)) {
 		for (uint64_t seed = 1; seed <= 40 && failed == 0; seed++)
 			failed = run(seed, 3 + seed % 20, 250, 1, 0, 1e9);
 		return report(failed);
 	}
 	if (argc == 2 && strcmp(argv[1], "weeks") == 0)
 		return report(run(99, CROWD_MAX, 3000000, 500, 0, WEEKS_CPU_S));
-	(void)fprintf(stderr, "usage: crowd short | weeks | SEED HOSTS STEPS\n");
+	(void)fprintf(stderr, "usage: crowd short | hungry | weeks | SEED HOSTS STEPS\n");
 	return 2;
 }

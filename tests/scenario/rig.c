@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool rig_in_engine;
+
 void rig_fail(struct rig *r, const char *format, ...)
 {
 	va_list args;
@@ -105,10 +107,8 @@ static void persist(struct rig *r, const struct effect *e)
 	}
 }
 
-static void sink(void *ctx, const struct effect *e)
+static void take(struct rig *r, const struct effect *e)
 {
-	struct rig *r = ctx;
-
 	if (e->kind == EFFECT_PERSIST && r->crash_at != 0 &&
 		r->persists + 1 == r->crash_at)
 		r->crashed = true;
@@ -134,6 +134,15 @@ static void sink(void *ctx, const struct effect *e)
 		break;
 	}
 	log_add(r, e);
+}
+
+static void sink(void *ctx, const struct effect *e)
+{
+	bool was = rig_in_engine;
+
+	rig_in_engine = false;
+	take(ctx, e);
+	rig_in_engine = was;
 }
 
 /* --- life -----------------------------------------------------------------------------
@@ -217,7 +226,9 @@ void rig_message(struct rig *r, const struct peer *from, const uint8_t *bytes, s
 	r->request = bytes;
 	r->request_len = len;
 	r->repeated = watch_repeated(r);
+	rig_in_engine = true;
 	engine_message(r->engine, from, bytes, len, r->now_ms);
+	rig_in_engine = false;
 	r->from = NULL;
 }
 
@@ -226,7 +237,9 @@ static void tick(struct rig *r)
 	uint64_t before = r->now_ms, due;
 
 	r->gone.n = 0;
+	rig_in_engine = true;
 	engine_tick(r->engine, r->now_ms);
+	rig_in_engine = false;
 	due = engine_deadline(r->engine);
 	if (!r->crashed && due <= before)
 		rig_fail(r, "engine_tick() left work that was due (%llu <= %llu)",
@@ -255,8 +268,10 @@ void rig_conn_closed(struct rig *r, uint64_t conn)
 
 void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id)
 {
+	rig_in_engine = true;
 	if (!r->crashed)
 		engine_misuse(r->engine, host, error, bind_id, r->now_ms);
+	rig_in_engine = false;
 }
 
 /* An operator's act holds whether or not the host can be told (A-R-14). */
@@ -267,7 +282,9 @@ int rig_release(struct rig *r, uint32_t bind_id)
 	if (r->crashed)
 		return 0;
 	r->gone.n = 0;
+	rig_in_engine = true;
 	err = engine_release(r->engine, bind_id, r->now_ms);
+	rig_in_engine = false;
 	if (err == 0 && !r->crashed)
 		watch_ended(r, bind_id);
 	return err;
@@ -280,7 +297,9 @@ int rig_deregister(struct rig *r, uint32_t client_id)
 	if (r->crashed)
 		return 0;
 	r->gone.n = 0;
+	rig_in_engine = true;
 	err = engine_deregister(r->engine, client_id, r->now_ms);
+	rig_in_engine = false;
 	if (err == 0 && !r->crashed)
 		watch_client_ended(r, client_id);
 	return err;
@@ -296,7 +315,9 @@ int rig_reload(struct rig *r, const struct setup *setup)
 	*next = *setup;
 	setup_seal(next);
 	r->gone.n = 0;
+	rig_in_engine = true;
 	err = r->crashed ? 0 : engine_reload(r->engine, &next->conf, r->now_ms);
+	rig_in_engine = false;
 	if (err == 0) {
 		r->setup = *next;
 		setup_seal(&r->setup);

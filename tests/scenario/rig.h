@@ -81,6 +81,9 @@ void rig_lose(struct rig *r);
 /* A new engine, after some time, from what the store has or from nothing. */
 void rig_restart(struct rig *r, bool with_store, uint64_t down_ms);
 
+/* True while the engine runs, for what watches or disturbs its allocations. */
+extern bool rig_in_engine;
+
 /* Forget the log. */
 void rig_clear(struct rig *r);
 /* The next reply of the log that nobody took, NULL for none. */
