@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define RSIP_PORT_DEFAULT 4555
 
@@ -278,6 +279,7 @@ int host_conf_load(struct host_conf *c, const char *path, bool must_exist, char 
 {
 	struct parse p = { .path = path, .why = why, .size = why_size, .conf = *c };
 	FILE *file = fopen(path, "re");
+	struct stat st;
 	int err;
 
 	if (file == NULL) {
@@ -286,7 +288,13 @@ int host_conf_load(struct host_conf *c, const char *path, bool must_exist, char 
 		(void)snprintf(why, why_size, "%s: %s", path, strerror(errno));
 		return ERR_CONFIG;
 	}
-	err = file_parse(&p, file);
+	/* The parser ends the program when it cannot read, as from a directory. */
+	if (fstat(fileno(file), &st) == 0 && S_ISDIR(st.st_mode)) {
+		(void)snprintf(why, why_size, "%s: %s", path, strerror(EISDIR));
+		err = ERR_CONFIG;
+	} else {
+		err = file_parse(&p, file);
+	}
 	(void)fclose(file);
 	if (err == 0)
 		*c = p.conf;

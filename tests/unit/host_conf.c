@@ -107,6 +107,17 @@ static void test_errors(void **state)
 	}
 }
 
+static void test_directory(void **state)
+{
+	struct host_conf c;
+	char why[512];
+
+	(void)state;
+	host_conf_init(&c);
+	assert_int_equal(host_conf_load(&c, "/", false, why, sizeof(why)), ERR_CONFIG);
+	assert_string_equal(why, "/: Is a directory");
+}
+
 static void test_missing_file(void **state)
 {
 	struct host_conf c;
@@ -127,6 +138,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_all_keys),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_directory),
 		cmocka_unit_test(test_missing_file),
 	};
 
