@@ -1,6 +1,6 @@
 /*
- * Reaching rsip-hostd.  One is found beside this program, as in a build tree or a
- * private installation, else on PATH.  It returns from starting when it can be called.
+ * Reaching rsip-hostd.  One is found beside this program, as in a build tree, or in the
+ * sbin of an installation, else on PATH.  It returns from starting when it can be called.
  */
 #include "cli/hostd.h"
 
@@ -28,21 +28,21 @@ static void place_of(const struct cli *cli, char path[static IPC_PLACE_MAX])
 		ipc_host_place(path);
 }
 
-/* rsip-hostd in the folder of this program; "" when there is none. */
+/* rsip-hostd where this program's folder says; "" when there is none. */
 static void beside(char path[static 512])
 {
-	ssize_t n = readlink("/proc/self/exe", path, 511 - sizeof(DAEMON));
+	static const char *const places[] = { DAEMON, "../sbin/" DAEMON };
+	ssize_t n = readlink("/proc/self/exe", path, 480);
 	char *slash;
 
 	path[n > 0 ? n : 0] = 0;
 	slash = strrchr(path, '/');
-	if (slash == NULL) {
-		path[0] = 0;
-		return;
+	for (size_t i = 0; slash != NULL && i < sizeof(places) / sizeof(places[0]); i++) {
+		memcpy(slash + 1, places[i], strlen(places[i]) + 1);
+		if (access(path, X_OK) == 0)
+			return;
 	}
-	memcpy(slash + 1, DAEMON, sizeof(DAEMON));
-	if (access(path, X_OK) != 0)
-		path[0] = 0;
+	path[0] = 0;
 }
 
 __attribute__((noreturn)) static void become_daemon(const char *socket, const char *conf)
