@@ -427,6 +427,23 @@ static int iface_sync(struct iface *i, char *why, size_t why_size)
 	return err;
 }
 
+/* The link to the gateway may have got another MTU, or the way there another link. */
+static void mtu_sync(const struct iface *i)
+{
+	struct nl *nl = i->gw->host->nl;
+	uint32_t want = inner_mtu(i->gw, i->type, i->remote);
+
+	/* No way at all at the moment says nothing; our buffers have their size. */
+	if (link_mtu(i->gw, i->remote) == 0)
+		return;
+	if (i->carrier != NULL && want > tunnel_mtu(i->carrier->tunnel))
+		want = tunnel_mtu(i->carrier->tunnel);
+	if (nl_link_mtu(nl, i->index) == want)
+		return;
+	if (nl_link_up(nl, i->index, want) != 0)
+		log_warn("MTU not set", "interface=%s mtu=%u", i->name, want);
+}
+
 /* What a killed daemon left and is as it should be: its addresses stay on it. */
 static bool iface_adopt(struct iface *i)
 {
@@ -450,8 +467,10 @@ static int iface_check(struct iface *i, char *why, size_t why_size)
 	bool here = i->index != 0 && nl_link_index(h->nl, i->name) == i->index;
 
 	if (i->local == i->gw->local &&
-		((here && i->kernel == wants_kernel(i)) || iface_adopt(i)))
+		((here && i->kernel == wants_kernel(i)) || iface_adopt(i))) {
+		mtu_sync(i);
 		return 0;
+	}
 	device_unmake(i);
 	i->local = i->gw->local;
 	i->n_addrs = 0;

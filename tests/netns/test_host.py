@@ -133,6 +133,10 @@ def test_mtu(network, x1, tunnel, mtu):
     x1.up("--tunnel", tunnel)
     link = json.loads(network.run("x1", "ip", "-j", "link", "show", "rsip0"))[0]
     assert link["mtu"] == mtu
+    # It follows the link's.
+    network.batch("x1", "link set eth0 mtu 1400")
+    wait_for(lambda: json.loads(network.run("x1", "ip", "-j", "link", "show", "rsip0"))[0]["mtu"]
+        == mtu - 100, "the MTU does not follow")
 
 
 # F-6.3-02: a path to the gateway that is narrower than the link is found out and obeyed.
