@@ -13,12 +13,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DAEMON     "rsip-hostd"
 #define TIMEOUT_MS 60000
-#define TRIES      20 /* a daemon that was about to end may have taken the call */
 #define PAUSE_US   20000
+/* A daemon that was about to end may have taken the call: for so long we try again. */
+#define AGAIN_S 5
+
+static time_t now_s(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail on Linux */
+	return t.tv_sec;
+}
 
 static void place_of(const struct cli *cli, char path[static IPC_PLACE_MAX])
 {
@@ -89,28 +99,52 @@ static bool left_behind(const char *socket)
 	return access(state, F_OK) == 0;
 }
 
-/* A client of the daemon; starts it where allowed.  An exit status. */
+/*
+ * A client of the daemon, which is started where allowed.  CLI_OK, or the exit status;
+ * with CLI_UNREACHABLE and *err set it may be tried again, and nothing has been printed
+ * yet.
+ */
 static int daemon_reach(const char *socket, enum hostd_start start, const char *conf,
-	struct ipc_client **client)
+	struct ipc_client **client, int *err, char *why, size_t why_size)
 {
-	char why[IPC_WHY] = "";
-	int err = ipc_client_new(socket, client, why, sizeof(why)), status;
+	int status;
 
-	if (err == 0)
+	*err = ipc_client_new(socket, client, why, why_size);
+	if (*err == 0)
 		return CLI_OK;
-	if (err != ERR_UNREACHABLE)
-		return cli_fail(err, why);
 	if (start == HOSTD_NEVER || (start == HOSTD_CLEAN_UP && !left_behind(socket))) {
 		(void)fprintf(stderr,
 			"rsip: rsip-hostd does not run here (%s); `rsip up` starts it\n",
 			why);
+		*err = 0;
 		return CLI_UNREACHABLE;
 	}
 	status = daemon_start(socket, conf);
-	err = ipc_client_new(socket, client, why, sizeof(why));
-	if (err == 0)
+	*err = ipc_client_new(socket, client, why, why_size);
+	if (*err == 0)
 		return CLI_OK;
-	return status != CLI_OK ? status : cli_fail(err, why);
+	if (status == CLI_OK)
+		return CLI_UNREACHABLE; /* it was another's, which has ended meanwhile */
+	*err = 0;
+	return status;
+}
+
+/* One try; as above. */
+static int call_once(const char *socket, enum hostd_start start, const char *conf,
+	const char *method, json_t *params, json_t **reply, int *err, char *why,
+	size_t why_size)
+{
+	struct ipc_client *client;
+	int status = daemon_reach(socket, start, conf, &client, err, why, why_size);
+
+	if (status != CLI_OK)
+		return status;
+	*err = ipc_client_call(
+		client, method, json_incref(params), TIMEOUT_MS, reply, why, why_size);
+	ipc_client_free(client);
+	if (*err == 0)
+		return CLI_OK;
+	return *err == ERR_UNREACHABLE ? CLI_UNREACHABLE : CLI_FAILED;
 }
 
 int hostd_call(const struct cli *cli, enum hostd_start start, const char *conf,
@@ -118,25 +152,18 @@ int hostd_call(const struct cli *cli, enum hostd_start start, const char *conf,
 {
 	char socket[IPC_PLACE_MAX], why[IPC_WHY] = "";
 	int status = CLI_FAILED, err = 0;
+	time_t since = now_s();
 
 	if (params == NULL)
 		return cli_fail(-ENOMEM, NULL);
 	place_of(cli, socket);
-	for (int i = 0; i < TRIES; i++) {
-		struct ipc_client *client;
-
-		err = 0;
-		status = daemon_reach(socket, start, conf, &client);
-		if (status != CLI_OK)
-			break;
-		err = ipc_client_call(client, method, json_incref(params), TIMEOUT_MS,
-			reply, why, sizeof(why));
-		ipc_client_free(client);
-		status = err == 0 ? CLI_OK : CLI_FAILED;
-		if (err != ERR_UNREACHABLE || start == HOSTD_NEVER)
+	do {
+		status = call_once(socket, start, conf, method, params, reply, &err, why,
+			sizeof(why));
+		if (status != CLI_UNREACHABLE || err == 0 || start == HOSTD_NEVER)
 			break;
 		(void)usleep(PAUSE_US);
-	}
+	} while (now_s() - since < AGAIN_S);
 	json_decref(params);
 	return err == 0 ? status : cli_fail(err, why);
 }

@@ -243,7 +243,8 @@ static void on_extend(void *ctx, struct ipc_call *call, json_t *params)
 	op->req.done = on_extended;
 	op->call = call;
 	op->host = ctx;
-	result = gw_request(hold->gw, &op->req,
+	gw_link(hold->gw, &op->req);
+	result = gw_settle(hold->gw, &op->req,
 		rsip_extend(hold->gw->session, hold->bind_id, (uint32_t)seconds, &op->req,
 			host_now_us()));
 	if (result == 0)
@@ -328,7 +329,8 @@ static void on_query_registered(struct gw_wait *wait, int err, const char *why)
 		return;
 	}
 	op->req.done = on_answer;
-	result = gw_request(op->gw, &op->req,
+	gw_link(op->gw, &op->req);
+	result = gw_settle(op->gw, &op->req,
 		rsip_query(op->gw->session, op->items, op->n, &op->req, host_now_us()));
 	if (result == 0)
 		return;

@@ -103,24 +103,34 @@ static void trouble(struct gw *gw, const char *what, const char *detail)
 /* --- requests -------------------------------------------------------------------------
  */
 
-int gw_request(struct gw *gw, struct req *req, int result)
+void gw_link(struct gw *gw, struct req *req)
 {
-	if (result != 0)
-		return result;
 	req->next = gw->reqs;
 	gw->reqs = req;
-	return 0;
+}
+
+static bool req_unlink(struct gw *gw, const struct req *req)
+{
+	for (struct req **at = &gw->reqs; *at != NULL; at = &(*at)->next) {
+		if (*at == req) {
+			*at = (*at)->next;
+			return true;
+		}
+	}
+	return false;
+}
+
+int gw_settle(struct gw *gw, const struct req *req, int result)
+{
+	if (result != 0)
+		(void)req_unlink(gw, req);
+	return result;
 }
 
 static void req_end(struct gw *gw, struct req *req, const struct rsip_event *ev)
 {
-	for (struct req **at = &gw->reqs; *at != NULL; at = &(*at)->next) {
-		if (*at == req) {
-			*at = req->next;
-			req->done(req, ev);
-			return;
-		}
-	}
+	if (req_unlink(gw, req))
+		req->done(req, ev);
 }
 
 static void on_registered(struct req *req, const struct rsip_event *ev)
@@ -144,7 +154,8 @@ static void register_start(struct gw *gw)
 		return;
 	gw->registering = true;
 	gw->register_req.done = on_registered;
-	result = gw_request(gw, &gw->register_req,
+	gw_link(gw, &gw->register_req);
+	result = gw_settle(gw, &gw->register_req,
 		rsip_register(gw->session, &gw->register_req, host_now_us()));
 	if (result == 0)
 		return;
@@ -182,9 +193,11 @@ static void check_start(struct gw *gw)
 	if (gw->checking || rsip_session_registration(gw->session) == NULL)
 		return;
 	gw->check_req.done = on_checked;
-	gw->checking = gw_request(gw, &gw->check_req,
-			       rsip_query(gw->session, NULL, 0, &gw->check_req,
-				       host_now_us())) == 0;
+	gw->checking = true;
+	gw_link(gw, &gw->check_req);
+	if (gw_settle(gw, &gw->check_req,
+		    rsip_query(gw->session, NULL, 0, &gw->check_req, host_now_us())) != 0)
+		gw->checking = false;
 }
 
 static void on_check_due(uv_timer_t *timer)
@@ -676,6 +689,7 @@ void gw_free(struct gw *gw)
 	conn_drop(gw);
 	udp_drop(gw);
 	up_forget(h, gw);
+	net_forget(h, gw);
 	reqs_fail(gw);
 	waits_end(gw, ERR_REFUSED, "the gateway was given up meanwhile");
 	for (struct hold *hold = h->holds, *next; hold != NULL; hold = next) {
@@ -722,9 +736,13 @@ void gw_deregister(struct gw *gw)
 		return;
 	gw->resting = true;
 	gw->rest_req.done = on_deregistered;
-	if (rsip_session_registration(gw->session) == NULL ||
-		gw_request(gw, &gw->rest_req,
-			rsip_deregister(gw->session, &gw->rest_req, host_now_us())) != 0)
+	if (rsip_session_registration(gw->session) == NULL) {
+		gw_free(gw);
+		return;
+	}
+	gw_link(gw, &gw->rest_req);
+	if (gw_settle(gw, &gw->rest_req,
+		    rsip_deregister(gw->session, &gw->rest_req, host_now_us())) != 0)
 		gw_free(gw);
 }
 

@@ -80,6 +80,11 @@ void gw_moved(struct gw *gw);
 void gw_turn(struct host *h);
 /* Connect as the transport needs. */
 void gw_start(struct gw *gw);
-/* Put a request's tag into the list of those in the session; result of the request. */
-int gw_request(struct gw *gw, struct req *req, int result);
+/*
+ * A request to the session: gw_link() first, since the answer may come before the call
+ * returns; then gw_settle() with the call's result, which it returns.  With 0 the request
+ * may be over and its memory gone.
+ */
+void gw_link(struct gw *gw, struct req *req);
+int gw_settle(struct gw *gw, const struct req *req, int result);
 void gw_text(const struct gw *gw, char buf[static 24]);

@@ -179,10 +179,12 @@ static void free_start(struct hold *hold)
 	int result = RSIP_ERR_NOTFOUND;
 
 	hold->req.done = on_freed_at_once;
-	if (hold->bind_id != 0 && !hold->gw->freed)
-		result = gw_request(hold->gw, &hold->req,
+	if (hold->bind_id != 0 && !hold->gw->freed) {
+		gw_link(hold->gw, &hold->req);
+		result = gw_settle(hold->gw, &hold->req,
 			rsip_free(hold->gw->session, hold->bind_id, &hold->req,
 				host_now_us()));
+	}
 	if (result == 0)
 		return;
 	hold_end(hold, result == RSIP_ERR_NOTFOUND ? 0 : ERR_REFUSED,
@@ -210,6 +212,18 @@ static void granted(struct hold *hold, const struct rsip_event *ev)
 		addr_format(g->address, addr), rsip_kind_name(g->kind), g->lease_s);
 }
 
+/* The registration is about to end, and this with it. */
+static void granted_late(struct hold *hold)
+{
+	hold->bind_id = 0;
+	if (hold->done != NULL && !hold->freeing) {
+		hold_end(hold, ERR_REFUSED, "it is going down");
+		return;
+	}
+	hold_end(hold, 0, NULL);
+	hold_forget(hold);
+}
+
 static void on_answer(struct req *req, const struct rsip_event *ev)
 {
 	struct hold *hold = hold_of(req);
@@ -218,7 +232,9 @@ static void on_answer(struct req *req, const struct rsip_event *ev)
 	hold->asking = false;
 	if (ev->type == RSIP_EVENT_GRANTED) {
 		granted(hold, ev);
-		if (hold->freeing)
+		if (hold->gw->resting)
+			granted_late(hold);
+		else if (hold->freeing)
 			free_start(hold);
 		else
 			hold_end(hold, 0, NULL);
@@ -264,7 +280,8 @@ static int ask(struct hold *hold)
 	}
 	hold->req.done = on_answer;
 	hold->asking = true;
-	result = gw_request(hold->gw, &hold->req,
+	gw_link(hold->gw, &hold->req);
+	result = gw_settle(hold->gw, &hold->req,
 		rsip_assign(hold->gw->session, &want, &hold->req, host_now_us()));
 	if (result != 0)
 		hold->asking = false;

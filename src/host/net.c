@@ -646,6 +646,17 @@ int net_sync(struct host *h, char *why, size_t why_size)
 	return err;
 }
 
+void net_forget(struct host *h, const struct gw *gw)
+{
+	struct iface *next;
+
+	for (struct iface *i = h->ifaces; i != NULL; i = next) {
+		next = i->next;
+		if (i->gw == gw)
+			iface_del(h, i);
+	}
+}
+
 void net_restore(struct host *h)
 {
 	char why[IPC_WHY];

@@ -39,6 +39,8 @@ struct carrier {
 int net_sync(struct host *h, char *why, size_t why_size);
 /* Everything as it was; also what a killed daemon left. */
 void net_restore(struct host *h);
+/* The gateway is about to go: its interfaces go at once. */
+void net_forget(struct host *h, const struct gw *gw);
 struct carrier *carrier_get(struct gw *gw, enum rsip_tunnel type, uint32_t remote,
 	char *why, size_t why_size);
 void carrier_put(struct carrier *c);

@@ -187,7 +187,8 @@ static void on_up_registered(struct gw_wait *wait, int err, const char *why)
 		return;
 	}
 	up->query.done = on_up_answer;
-	result = gw_request(up->gw, &up->query,
+	gw_link(up->gw, &up->query);
+	result = gw_settle(up->gw, &up->query,
 		rsip_query(up->gw->session, NULL, 0, &up->query, host_now_us()));
 	if (result != 0)
 		up_fail(up, ERR_REFUSED, rsip_result_text(result));

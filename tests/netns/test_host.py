@@ -365,6 +365,39 @@ def test_two_gateways(network, gateway, x1, service):
     assert x1.trace() == before
 
 
+# RSA-IP: the whole address, any port; nothing to confine.
+def test_whole_address(network):
+    Gateway(network, pool='dedicated = { "203.0.113.9" }').start()
+    network.keep(talk.Service(network, "y", 7777))
+    c = Client(network, "x1")
+    before, ports = c.trace(), c.sysctl("net.ipv4.ip_local_port_range")
+    lease = c.up("--method", "rsa-ip")
+    assert lease.address == "203.0.113.9" and lease.bindings[0]["ports"] is None
+    assert c.sysctl("net.ipv4.ip_local_port_range") == ports
+    for kind in ("tcp", "udp"):
+        _, answer = talk.ask(network, "x1", kind, Y, 7777, "a", source=("203.0.113.9", 600))
+        assert answer == "y saw 203.0.113.9 600: a"
+    out = c.rsip("exec", "--method", "rsap-ip", "--ports", "2", "--",
+        *talker("ask", "tcp", Y, 7777, "b"))
+    assert f"y saw {NB} " in out
+    c.rsip("down")
+    assert c.trace() == before
+
+
+# P-9.8-02: a remote is named where the policy demands one; without, nothing is even sent.
+def test_remote_policy(network):
+    gateway = Gateway(network, policy='remote-flow = "macro"').start()
+    network.keep(talk.Service(network, "y", 7777))
+    c = Client(network, "x1")
+    assert c.one("lease", "-g", NA, "--remote", Y)["remote_address"] == Y
+    for words in (["lease"], ["up", "-g", NA], ["exec", "--", "true"], ["listen", "--port", "7000"]):
+        status, text = c.failing(*words)
+        assert status == 1 and "103" in text
+    out = c.rsip("exec", "--remote", Y, "--", *talker("ask", "tcp", Y, 7777, "b"))
+    assert f"y saw {NB} " in out
+    assert len(gateway.show("bindings")) == 1
+
+
 # Whoever comes second waits for the first; and who says down is obeyed.
 def test_up_at_the_same_time(network, x1):
     both = [network.start("x1", RSIP, "up", "-g", NA, log=f"up{i}.log") for i in range(2)]
