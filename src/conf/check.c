@@ -101,6 +101,7 @@ static int check_gateway(struct arena *a, const struct conf_gateway *g,
 	conf->engine.tunnel_endpoint = g->tunnel_endpoint.n;
 	conf->engine.local_networks = g->local_networks.items;
 	conf->engine.n_local_networks = g->local_networks.n;
+	conf->engine.query_authoritative = g->query_authoritative.n != 0;
 	conf->engine.registration_lease_s = g->registration_lease.n;
 	return 0;
 }

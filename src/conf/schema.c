@@ -29,6 +29,7 @@ const struct conf_option conf_options[] = {
 	{ "gateway", "transports", KIND_WORD, LIST, "tcp udp", ANY, transports, AT(gateway, transports) },
 	{ "gateway", "tunnel-endpoint", KIND_ADDRESS, ONE, "", ANY, NULL, AT(gateway, tunnel_endpoint) },
 	{ "gateway", "local-networks", KIND_PREFIX, LIST, "", ANY, NULL, AT(gateway, local_networks) },
+	{ "gateway", "query-authoritative", KIND_BOOL, ONE, "false", ANY, NULL, AT(gateway, query_authoritative) },
 	{ "gateway", "state-dir", KIND_TEXT, ONE, "/var/lib/rsip", ANY, NULL, AT(gateway, state_dir) },
 	{ "gateway", "control-socket", KIND_TEXT, ONE, "/run/rsip/rsipd.sock", ANY, NULL, AT(gateway, control_socket) },
 	{ "gateway", "registration-lease", KIND_NUMBER, ONE, "3600", SECONDS, NULL, AT(gateway, registration_lease) },

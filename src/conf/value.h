@@ -34,7 +34,7 @@ struct conf_list {
 
 struct conf_gateway {
 	struct conf_list listen, transports, local_networks;
-	struct conf_number tunnel_endpoint, registration_lease;
+	struct conf_number tunnel_endpoint, registration_lease, query_authoritative;
 	struct conf_string state_dir, control_socket;
 	struct conf_number tcp_connections, tcp_connections_per_host, tcp_idle, tcp_stall;
 	int line;

@@ -10,6 +10,7 @@
 #include "engine/policy.h"
 #include "engine/reg.h"
 #include "engine/reply.h"
+#include "engine/wait.h"
 
 #include <string.h>
 
@@ -210,15 +211,21 @@ static uint16_t grant(struct engine *e, struct request *q, const struct place *p
 		.tunnel = tunnel,
 		.remote = *remote,
 		.granted_ms = q->now_ms,
+		.now_ms = q->now_ms,
 		.expires_ms = q->now_ms + lease_ms,
 		.addr = p->addr,
 		.ports = p->ports,
 		.spis = p->spis,
 		.n_ports = p->n_port_ranges,
 		.n_spis = p->n_spi_ranges };
+	const struct wire_addr *asked = &q->msg.remote;
 	struct wire_msg m;
 	struct bind *b;
 
+	if (remote->flow != REMOTE_NONE && asked->type == ADDR_FQDN) {
+		g.name = asked->fqdn;
+		g.name_len = asked->fqdn_len;
+	}
 	put_grant(e, q, p, &g, &m);
 	if (!fits(e, q, &m))
 		return RSIP_IPSEC_SPI_UNAVAILABLE;
@@ -243,7 +250,13 @@ uint16_t assign_on_request(struct engine *e, struct request *q)
 	/* Registered under a configuration that is gone: nothing new for this host. */
 	if (policy == NULL)
 		return RSIP_LOCAL_ADDR_UNAVAILABLE;
-	error = policy_check(policy, &q->msg, &tunnel, &remote);
+	error = policy_check(policy, q, &tunnel, &remote);
+	if (error == POLICY_NAME) {
+		if (wait_begin(e, q, &q->msg.remote))
+			return 0;
+		q->known = true; /* as a name without addresses */
+		error = policy_check(policy, q, &tunnel, &remote);
+	}
 	if (error != 0)
 		return error;
 	ask(e, q, &p);

@@ -10,6 +10,7 @@
 #include "engine/reg.h"
 #include "engine/reply.h"
 #include "engine/rest.h"
+#include "engine/wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static struct bind *bind_alloc(struct engine *e, const struct bind_grant *g)
 {
 	struct bind *b;
 
-	if (timers_reserve(&e->timers, 1) != 0 || table_reserve(&e->binds, 1) != 0 ||
+	if (timers_reserve(&e->timers, 2) != 0 || table_reserve(&e->binds, 1) != 0 ||
 		span_stock_reserve(&e->spans, g->n_spis) != 0 ||
 		(g->n_ports > 0 && pool_reserve_ports(g->addr) != 0))
 		return NULL;
@@ -125,6 +126,10 @@ static struct bind *bind_alloc(struct engine *e, const struct bind_grant *g)
 		memcpy(b->ranges, g->ports, g->n_ports * sizeof(b->ranges[0]));
 	if (g->n_spis > 0)
 		memcpy(b->ranges + g->n_ports, g->spis, g->n_spis * sizeof(b->ranges[0]));
+	if (g->name_len > 0 && name_add(e, b, g->name, g->name_len) != 0) {
+		free(b);
+		return NULL;
+	}
 	return b;
 }
 
@@ -138,6 +143,8 @@ int bind_add(
 	b->reg = r;
 	table_add(&e->binds, b->id, b);
 	timers_set(&e->timers, &b->timer, g->expires_ms);
+	if (b->named != NULL)
+		name_start(e, b->named, g->now_ms);
 	take(e, b);
 	*out = b;
 	return 0;
@@ -212,6 +219,8 @@ static void end_one(struct engine *e, struct bind *b, enum end_reason reason, bo
 	emit_audit_bind(e, AUDIT_END, reason, b, now_ms);
 	timers_unset(&e->timers, &b->timer);
 	table_del(&e->binds, b->id);
+	if (b->named != NULL)
+		name_drop(e, b->named);
 	give(e, b, now_ms);
 	if (notify)
 		reply_async_free(e, b->reg, b->id);

@@ -13,7 +13,9 @@ struct bind_grant {
 	enum lease_method method;
 	enum tunnel_type tunnel;
 	struct remote remote;
-	uint64_t granted_ms, expires_ms;
+	const char *name; /* of the remote; copied */
+	uint8_t name_len; /* 0: none */
+	uint64_t granted_ms, expires_ms, now_ms;
 	struct pool_addr *addr;
 	const struct range *ports, *spis; /* sorted, disjoint */
 	size_t n_ports, n_spis;

@@ -40,9 +40,32 @@ static bool check_bind(struct check *c, const struct reg *r, const struct bind *
 		return fault(c, "bind %u outlives client %u", b->id, r->client_id);
 	if (pool_find(c->e, b->addr->address) != b->addr)
 		return fault(c, "bind %u is on a forgotten address", b->id);
+	if (b->remote.n_more > REMOTE_MORE_MAX)
+		return fault(c, "bind %u has too many remotes", b->id);
+	if (b->named != NULL &&
+		(b->named->bind != b || b->named->timer.place == 0 ||
+			table_find(&c->e->asked, b->named->token) != &b->named->timer))
+		return fault(c, "the name of bind %u is not looked up again", b->id);
 	if (b->n_ports != ranges_count(bind_ports(b), b->n_port_ranges) ||
 		b->n_spis != ranges_count(bind_spis(b), b->n_spi_ranges))
 		return fault(c, "bind %u miscounts its ranges", b->id);
+	return true;
+}
+
+static bool check_waiting(struct check *c, const struct reg *r)
+{
+	const struct waiting *w = r->waiting;
+	size_t bytes = 0, n = 0;
+
+	if (w == NULL)
+		return true;
+	if (w->reg != r || w->timer.place == 0 ||
+		table_find(&c->e->asked, w->token) != &w->timer)
+		return fault(c, "what client %u waits for never comes", r->client_id);
+	for (const struct kept *k = w->behind; k != NULL; k = k->next, n++)
+		bytes += k->len;
+	if (n != w->n_behind || n > BEHIND_MAX || bytes + w->request->len != w->bytes)
+		return fault(c, "what waits of client %u is miscounted", r->client_id);
 	return true;
 }
 
@@ -66,7 +89,7 @@ static bool check_reg(struct check *c, const struct reg *r)
 	if (binds != r->n_binds || ports != r->n_ports || spis != r->n_spis ||
 		listens != r->n_listens || addresses != r->n_addresses)
 		return fault(c, "quotas of client %u do not add up", r->client_id);
-	return true;
+	return check_waiting(c, r);
 }
 
 /* --- addresses --- */
@@ -208,6 +231,26 @@ static bool check_addr(struct check *c, const struct pool_addr *a)
 
 /* --- all --- */
 
+/* Whoever is asked for is there, and nothing else is kept. */
+static bool check_asked(struct check *c)
+{
+	const struct reg *r;
+	const struct bind *b;
+	size_t at = 0, n = 0, bytes = 0, names = 0;
+
+	while ((r = table_next(&c->e->regs, &at)) != NULL)
+		if (r->waiting != NULL) {
+			n++;
+			bytes += r->waiting->bytes;
+		}
+	for (at = 0; (b = table_next(&c->e->binds, &at)) != NULL;)
+		names += b->named != NULL;
+	if (n != c->e->counters.waiting || bytes != c->e->waiting_bytes ||
+		bytes > WAITING_BYTES || n + names != c->e->asked.n)
+		return fault(c, "what waits for names is not all there is of it");
+	return true;
+}
+
 static bool check_counters(struct check *c)
 {
 	uint64_t bindings[METHODS] = { 0 }, holding[3] = { 0 };
@@ -250,5 +293,5 @@ int engine_invariants(const struct engine *e, char *why, size_t why_size)
 	while ((a = table_next(&e->addrs, &at)) != NULL)
 		if (!check_addr(&c, a))
 			return -1;
-	return check_counters(&c) ? 0 : -1;
+	return check_asked(&c) && check_counters(&c) ? 0 : -1;
 }

@@ -39,12 +39,18 @@ struct peer {
 	uint64_t conn; /* TCP: the connection's number, never reused; 0 over UDP */
 };
 
-/* Remote flow policy of one lease (RFC 3103 section 7.2). */
+/*
+ * Remote flow policy of one lease (RFC 3103 section 7.2).  A name may have several
+ * addresses, each of which is allowed; one that has more of them is cut off here.
+ */
 enum remote_flow { REMOTE_NONE, REMOTE_MACRO, REMOTE_MICRO };
+#define REMOTE_MORE_MAX 7
 struct remote {
 	enum remote_flow flow;
-	uint32_t addr; /* macro and micro */
-	uint16_t port; /* micro */
+	uint32_t addr;   /* macro and micro */
+	uint16_t port;   /* micro */
+	uint16_t n_more; /* beside addr, 0 to REMOTE_MORE_MAX */
+	uint32_t more[REMOTE_MORE_MAX];
 };
 
 /* A binding: what one host holds under one Bind ID. */
@@ -61,6 +67,8 @@ struct lease {
 	const struct range *spis;
 	size_t n_spis;
 	struct remote remote;
+	const char *remote_name; /* that was asked for in place of an address */
+	uint8_t remote_name_len; /* 0: none; not terminated */
 	uint64_t granted_ms;
 	uint64_t expires_ms;
 };
@@ -91,6 +99,7 @@ enum effect_kind {
 	EFFECT_REMOVE,  /* the data plane forgets it */
 	EFFECT_PERSIST, /* the store keeps or forgets a record before replies leave */
 	EFFECT_AUDIT,   /* somebody began, extended or ended holding something */
+	EFFECT_RESOLVE, /* find the IPv4 addresses of a name: engine_resolved() */
 };
 
 enum persist_kind { PERSIST_REGISTRATION, PERSIST_LEASE, PERSIST_RESTING };
@@ -132,6 +141,12 @@ struct effect {
 			const struct registration *reg; /* NULL with a lease event */
 			const struct lease *lease; /* NULL with a registration event */
 		} audit;
+		struct {
+			uint64_t token;   /* for engine_resolved(); never 0 */
+			const char *name; /* as the host wrote it, not terminated */
+			uint8_t len;
+			bool waits; /* a request; else a lease whose addresses are due */
+		} resolve;
 	};
 };
 

@@ -18,6 +18,8 @@ struct lease emit_lease(const struct bind *b)
 		.spis = bind_spis(b),
 		.n_spis = b->n_spi_ranges,
 		.remote = b->remote,
+		.remote_name = b->named != NULL ? b->named->name : NULL,
+		.remote_name_len = b->named != NULL ? b->named->len : 0,
 		.granted_ms = b->granted_ms,
 		.expires_ms = b->timer.at_ms,
 	};
@@ -129,5 +131,17 @@ void emit_audit_reg(struct engine *e, enum audit_kind kind, enum end_reason reas
 	x.audit.reason = reason;
 	x.audit.at_ms = now_ms;
 	x.audit.reg = &plain;
+	e->sink(e->ctx, &x);
+}
+
+void emit_resolve(
+	struct engine *e, uint64_t token, const char *name, uint8_t len, bool waits)
+{
+	struct effect x = { .kind = EFFECT_RESOLVE };
+
+	x.resolve.token = token;
+	x.resolve.name = name;
+	x.resolve.len = len;
+	x.resolve.waits = waits;
 	e->sink(e->ctx, &x);
 }

@@ -13,6 +13,8 @@ void emit_keep_reg(struct engine *e, const struct reg *r, bool gone);
 void emit_keep_rest(struct engine *e, const struct rest *r, bool gone);
 void emit_audit_bind(struct engine *e, enum audit_kind kind, enum end_reason reason,
 	const struct bind *b, uint64_t now_ms);
+void emit_resolve(
+	struct engine *e, uint64_t token, const char *name, uint8_t len, bool waits);
 void emit_audit_reg(struct engine *e, enum audit_kind kind, enum end_reason reason,
 	const struct reg *r, uint64_t now_ms);
 

@@ -17,6 +17,7 @@
 #include "engine/replay.h"
 #include "engine/reply.h"
 #include "engine/rest.h"
+#include "engine/wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ struct engine *engine_new(
 	e->strangers_seed = e->random.next(&e->random);
 	e->regs.seed = e->random.next(&e->random);
 	e->hosts.seed = e->conns.seed = e->binds.seed = e->tombs.seed = e->regs.seed;
-	e->addrs.seed = e->regs.seed;
+	e->addrs.seed = e->asked.seed = e->regs.seed;
 	e->queries = malloc(QUERIES_MAX * sizeof(*e->queries));
 	if (e->queries == NULL || conf_copy(&e->conf, conf) != 0 ||
 		pool_reload(e, &e->conf) != 0) {
@@ -67,6 +68,8 @@ static void row_free(struct timer *t)
 		free(((struct reg *)t)->misuse);
 	} else if (t->kind == TIMER_TOMB) {
 		replay_last_fini(&((struct tomb *)t)->last);
+	} else if (t->kind == TIMER_WAIT) {
+		wait_fini((struct waiting *)t);
 	}
 	free(t);
 }
@@ -80,6 +83,7 @@ void engine_free(struct engine *e)
 	table_fini(&e->conns);
 	table_fini(&e->binds);
 	table_fini(&e->tombs);
+	table_fini(&e->asked);
 	/* Every row has a timer. */
 	for (size_t i = 0; i < timers_count(&e->timers); i++)
 		row_free(timers_at(&e->timers, i));
@@ -126,6 +130,12 @@ static void timer_fire(struct engine *e, struct timer *t, uint64_t now_ms)
 		break;
 	case TIMER_TOMB:
 		replay_tomb_end(e, (struct tomb *)t);
+		break;
+	case TIMER_WAIT:
+		wait_give_up(e, (struct waiting *)t, now_ms);
+		break;
+	case TIMER_NAME:
+		name_ask(e, (struct named *)t, now_ms);
 		break;
 	}
 }
@@ -242,6 +252,19 @@ static uint16_t check_session(struct request *q)
 	return 0;
 }
 
+/* A name became known: the rest of the way, with the answer to come now. */
+void engine_resume(struct engine *e, struct request *q)
+{
+	uint16_t error;
+
+	q->settled = q->waited = q->known = true;
+	error = decode(e, q); /* it did before, but the configuration may be a new one */
+	if (error == 0)
+		error = handlers[q->msg.type].on(e, q);
+	if (error != 0)
+		reply_error(e, q, error);
+}
+
 static uint16_t serve(struct engine *e, struct request *q)
 {
 	uint16_t error = decode(e, q);
@@ -254,7 +277,7 @@ static uint16_t serve(struct engine *e, struct request *q)
 	return error != 0 ? error : handlers[q->msg.type].on(e, q);
 }
 
-void engine_message(struct engine *e, const struct peer *from, const uint8_t *bytes,
+void engine_take(struct engine *e, const struct peer *from, const uint8_t *bytes,
 	size_t len, uint64_t now_ms)
 {
 	struct request q = { .from = from,
@@ -264,11 +287,12 @@ void engine_message(struct engine *e, const struct peer *from, const uint8_t *by
 		.counted = from->transport == TRANSPORT_UDP };
 	uint16_t error;
 
-	engine_tick(e, now_ms);
 	if (len < RSIP_HEADER_LEN) { /* V1 */
 		e->counters.dropped_short++;
 		return;
 	}
+	if (wait_turn(e, from, bytes, len, now_ms))
+		return;
 	e->counters.requests[bytes[1]]++;
 	q.reg = reg_find_host(e, from->addr);
 	error = check_frame(&q);
@@ -280,7 +304,8 @@ void engine_message(struct engine *e, const struct peer *from, const uint8_t *by
 		if (!e->conf.udp) { /* V4 */
 			find_counter(&q);
 			error = RSIP_USE_TCP;
-		} else if (replay_is_duplicate(e, q.reg, from, bytes, len, now_ms)) {
+		} else if (wait_is_duplicate(e, q.reg, bytes, len) ||
+			   replay_is_duplicate(e, q.reg, from, bytes, len, now_ms)) {
 			return; /* V11 */
 		}
 	}
@@ -290,8 +315,16 @@ void engine_message(struct engine *e, const struct peer *from, const uint8_t *by
 		reply_error(e, &q, error);
 }
 
+void engine_message(struct engine *e, const struct peer *from, const uint8_t *bytes,
+	size_t len, uint64_t now_ms)
+{
+	engine_tick(e, now_ms);
+	engine_take(e, from, bytes, len, now_ms);
+}
+
 void engine_conn_closed(struct engine *e, uint64_t conn)
 {
+	wait_conn_closed(e, conn);
 	replay_conn_closed(e, conn);
 }
 

@@ -55,6 +55,7 @@ struct engine_conf {
 	size_t n_policies;
 	const struct prefix4 *local_networks; /* for QUERY */
 	size_t n_local_networks;
+	bool query_authoritative; /* what lies outside of them is remote */
 	uint32_t tunnel_endpoint; /* 0: not sent */
 	bool udp, tcp;            /* transports served */
 	/* 0 in one of these means its default. */
@@ -86,6 +87,14 @@ void engine_message(struct engine *e, const struct peer *from, const uint8_t *by
 void engine_tick(struct engine *e, uint64_t now_ms);
 /* When engine_tick() has work next, in the past too; UINT64_MAX for never. */
 uint64_t engine_deadline(const struct engine *e);
+
+/*
+ * What an EFFECT_RESOLVE asked for: n IPv4 addresses in any order, none when there is no
+ * such name, valid for ttl_s (0: not known).  An answer that comes late, or never, is no
+ * fault: a request waits for 3 s, then the name counts as one without addresses.
+ */
+void engine_resolved(struct engine *e, uint64_t token, const uint32_t *addresses,
+	size_t n, uint32_t ttl_s, uint64_t now_ms);
 
 /* A TCP connection ended: no asynchronous message goes there any more. */
 void engine_conn_closed(struct engine *e, uint64_t conn);
@@ -150,6 +159,9 @@ struct engine_counters {
 	uint64_t requests[256]; /* by message type that arrived */
 	uint64_t errors[512];   /* by error number sent */
 	uint64_t udp_duplicates, udp_stale, udp_counter_gap;
+	uint64_t udp_waiting;   /* dropped: it, or one before it, waits for a name */
+	uint64_t names_refused; /* names not asked for: too many requests wait */
+	uint64_t waiting;       /* gauge: requests that wait for a name */
 	uint64_t dropped_short, dropped_error_response,
 		dropped_rate;       /* silent by the rules */
 	uint64_t bindings[METHODS]; /* gauges */

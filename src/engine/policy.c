@@ -137,10 +137,9 @@ static uint16_t check_flow(const struct engine_policy *p, const struct wire_msg 
 	return 0;
 }
 
-static bool covers(const struct engine_remote_rule *r, const struct remote *remote)
+static bool covers(const struct engine_remote_rule *r, uint32_t addr, uint16_t port)
 {
-	return prefix_has(&r->prefix, remote->addr) && r->port_lo <= remote->port &&
-	       remote->port <= r->port_hi;
+	return prefix_has(&r->prefix, addr) && r->port_lo <= port && port <= r->port_hi;
 }
 
 /*
@@ -161,53 +160,110 @@ static bool may_contact_macro(const struct engine_policy *p, uint32_t addr)
 	return allowed;
 }
 
-static bool may_contact_micro(const struct engine_policy *p, const struct remote *remote)
+static bool may_contact_micro(const struct engine_policy *p, uint32_t addr, uint16_t port)
 {
 	bool allowed = p->n_allow == 0;
 
 	for (size_t i = 0; i < p->n_allow; i++)
-		if (covers(&p->allow[i], remote))
+		if (covers(&p->allow[i], addr, port))
 			allowed = true;
 	for (size_t i = 0; i < p->n_deny; i++)
-		if (covers(&p->deny[i], remote))
+		if (covers(&p->deny[i], addr, port))
 			return false;
 	return allowed;
 }
 
+static bool may_contact(
+	const struct engine_policy *p, const struct remote *remote, uint32_t addr)
+{
+	return remote->flow == REMOTE_MACRO ? may_contact_macro(p, addr)
+					    : may_contact_micro(p, addr, remote->port);
+}
+
+static bool remote_has(const struct remote *r, uint32_t addr)
+{
+	for (size_t i = 0; i < r->n_more; i++)
+		if (r->more[i] == addr)
+			return true;
+	return r->addr == addr;
+}
+
+/* False when it is full. */
+static bool remote_add(struct remote *r, uint32_t addr)
+{
+	if (r->addr == 0)
+		r->addr = addr;
+	else if (r->n_more < REMOTE_MORE_MAX)
+		r->more[r->n_more++] = addr;
+	else
+		return false;
+	return true;
+}
+
+bool policy_add_remotes(const struct engine_policy *p, const uint32_t *addresses,
+	size_t n, struct remote *remote)
+{
+	uint32_t last = 0;
+	bool added = false;
+
+	for (;;) {
+		uint32_t next = UINT32_MAX;
+
+		for (size_t i = 0; i < n; i++)
+			if (addresses[i] > last && addresses[i] < next)
+				next = addresses[i];
+		if (next == UINT32_MAX)
+			return added;
+		last = next;
+		if (remote_has(remote, next) || !may_contact(p, remote, next))
+			continue;
+		if (!remote_add(remote, next))
+			return added;
+		added = true;
+	}
+}
+
 /*
- * V18.  Names have no address here (nothing resolves them yet), IPv6 remotes cannot be
- * reached from IPv4 pools; listening under micro policy would need the operator's
- * override, which does not exist (RFC 3103 10.6).
+ * V18.  IPv6 remotes cannot be reached from IPv4 pools; listening under micro policy
+ * would need the operator's override, which does not exist (RFC 3103 10.6).
  */
 static uint16_t check_remote(
-	const struct engine_policy *p, const struct wire_msg *m, struct remote *remote)
+	const struct engine_policy *p, const struct request *q, struct remote *remote)
 {
+	const struct wire_addr *asked = &q->msg.remote;
+	uint16_t refused = RSIP_REMOTE_ADDR_UNALLOWED;
+
 	*remote = (struct remote){ .flow = p->remote_flow };
 	if (p->remote_flow == REMOTE_NONE)
 		return 0;
-	remote->addr = m->remote.v4;
-	if (p->remote_flow == REMOTE_MACRO) {
-		if (m->remote.type != ADDR_IPV4 || !may_contact_macro(p, remote->addr))
-			return RSIP_REMOTE_ADDR_UNALLOWED;
-		return 0;
+	if (p->remote_flow == REMOTE_MICRO) {
+		refused = RSIP_REMOTE_ADDRPORT_UNALLOWED;
+		remote->port = wire_port_at(&q->msg.remote_ports, 0);
+		if (q->msg.type == MSG_LISTEN_REQUEST)
+			return refused;
 	}
-	remote->port = wire_port_at(&m->remote_ports, 0);
-	if (m->type == MSG_LISTEN_REQUEST || m->remote.type != ADDR_IPV4 ||
-		!may_contact_micro(p, remote))
-		return RSIP_REMOTE_ADDRPORT_UNALLOWED;
-	return 0;
+	if (asked->type == ADDR_FQDN) {
+		if (!q->known)
+			return POLICY_NAME;
+		return policy_add_remotes(p, q->addresses, q->n_addresses, remote)
+			       ? 0
+			       : refused;
+	}
+	remote->addr = asked->v4;
+	return asked->type == ADDR_IPV4 && may_contact(p, remote, asked->v4) ? 0
+									     : refused;
 }
 
-uint16_t policy_check(const struct engine_policy *p, const struct wire_msg *m,
+uint16_t policy_check(const struct engine_policy *p, const struct request *q,
 	enum tunnel_type *tunnel, struct remote *remote)
 {
-	uint16_t error = check_method(p, m->type);
+	uint16_t error = check_method(p, q->msg.type);
 
 	if (error == 0)
-		error = check_tunnel(p, m, tunnel);
+		error = check_tunnel(p, &q->msg, tunnel);
 	if (error == 0)
-		error = check_flow(p, m);
+		error = check_flow(p, &q->msg);
 	if (error == 0)
-		error = check_remote(p, m, remote);
+		error = check_remote(p, q, remote);
 	return error;
 }

@@ -18,9 +18,19 @@ size_t policy_tunnels(const struct engine_policy *p, uint8_t out[static 2]);
 /* Seconds granted for a wish (RFC 3103 8.3); 0 or no wish is the default. */
 uint32_t policy_lease(const struct engine_policy *p, const struct wire_msg *m);
 
+#define POLICY_NAME 0xffff /* no RSIP error: the addresses of a name are needed */
+
 /*
- * Steps V15 to V18: may this host have this binding under its flow policy?  0 or the RSIP
- * error.  On success the tunnel type and the remote restriction are written.
+ * Steps V15 to V18: may this host have this binding under its flow policy?  0, the RSIP
+ * error, or POLICY_NAME.  On success the tunnel type and the remote restriction are
+ * written.
  */
-uint16_t policy_check(const struct engine_policy *p, const struct wire_msg *m,
+uint16_t policy_check(const struct engine_policy *p, const struct request *q,
 	enum tunnel_type *tunnel, struct remote *remote);
+
+/*
+ * Add those of a name's addresses that the policy allows, the lowest first, as long as
+ * there is room.  True when one was added.  `remote->flow` is that of the policy.
+ */
+bool policy_add_remotes(const struct engine_policy *p, const uint32_t *addresses,
+	size_t n, struct remote *remote);

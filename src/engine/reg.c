@@ -9,6 +9,7 @@
 #include "engine/policy.h"
 #include "engine/replay.h"
 #include "engine/reply.h"
+#include "engine/wait.h"
 
 #include <stdlib.h>
 
@@ -59,6 +60,8 @@ struct reg *reg_add(struct engine *e, const struct registration *plain)
 
 static void reg_free(struct engine *e, struct reg *r)
 {
+	if (r->waiting != NULL)
+		wait_drop(e, r->waiting);
 	timers_unset(&e->timers, &r->timer);
 	table_del(&e->regs, r->client_id);
 	table_del(&e->hosts, r->host);

@@ -162,7 +162,7 @@ void replay_follow(struct engine *e, struct reg *r, const struct peer *from)
 	conn_set(e, r, from->conn);
 }
 
-void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, size_t len)
+void replay_waits(struct engine *e, struct request *q)
 {
 	struct reg *r = q->reg;
 	bool same = (q->msg.has & HAS_COUNTER) && q->counter == r->counter;
@@ -181,8 +181,18 @@ void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, si
 		(r->peer.transport == TRANSPORT_UDP &&
 			(r->peer.port != was.port || r->peer.local != was.local)))
 		emit_keep_reg(e, r, false);
+}
+
+void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, size_t len)
+{
+	if (!q->waited)
+		replay_waits(e, q);
+	/* A newer request may have been answered while this one waited; its answer stays,
+	 * and a repetition of this one is stale. */
+	else if (q->counter != q->reg->counter)
+		return;
 	if (q->from->transport == TRANSPORT_UDP)
-		(void)last_store(&r->last, q, answer, len);
+		(void)last_store(&q->reg->last, q, answer, len);
 }
 
 void replay_tomb_end(struct engine *e, struct tomb *t)

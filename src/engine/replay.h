@@ -17,6 +17,8 @@ enum replay_verdict replay_judge(struct engine *e, const struct request *q);
  * a repetition.
  */
 void replay_moved(struct engine *e, struct request *q, const uint8_t *answer, size_t len);
+/* Likewise before the answer is known, when the request has to wait. */
+void replay_waits(struct engine *e, struct request *q);
 /* The host follows a new port or connection. */
 void replay_follow(struct engine *e, struct reg *r, const struct peer *from);
 void replay_conn_closed(struct engine *e, uint64_t conn);

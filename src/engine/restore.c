@@ -38,6 +38,7 @@ static bool are_ranges(const struct range *r, size_t n, uint32_t min, uint32_t m
 static bool is_sane(const struct lease *l)
 {
 	if (l->bind_id == 0 || (unsigned int)l->method >= METHODS ||
+		l->remote.n_more > REMOTE_MORE_MAX ||
 		!are_ranges(l->ports, l->n_ports, 1, UINT16_MAX) ||
 		!are_ranges(l->spis, l->n_spis, 1, UINT32_MAX))
 		return false;
@@ -86,15 +87,18 @@ static bool clashes(const struct reg *r, const struct lease *l, const struct poo
 	return false;
 }
 
-static int put_back(
-	struct engine *e, struct reg *r, struct pool_addr *a, const struct lease *l)
+static int put_back(struct engine *e, struct reg *r, struct pool_addr *a,
+	const struct lease *l, uint64_t now_ms)
 {
 	struct bind_grant g = { .id = l->bind_id,
 		.gateway = l->gateway,
 		.method = l->method,
 		.tunnel = l->tunnel,
 		.remote = l->remote,
+		.name = l->remote_name,
+		.name_len = l->remote_name_len,
 		.granted_ms = l->granted_ms,
+		.now_ms = now_ms,
 		.expires_ms = l->expires_ms,
 		.addr = a,
 		.ports = l->ports,
@@ -130,7 +134,7 @@ int engine_restore_lease(struct engine *e, const struct lease *l, uint64_t now_m
 	a = pool_find_or_drain(e, l->address);
 	if (a == NULL)
 		return -ENOMEM;
-	rc = clashes(r, l, a) ? ERR_EXISTS : put_back(e, r, a, l);
+	rc = clashes(r, l, a) ? ERR_EXISTS : put_back(e, r, a, l, now_ms);
 	pool_settle(e, a);
 	return rc;
 }

@@ -19,6 +19,11 @@
 #define MISUSE_ERRORS     7
 #define ANSWER_SHORT      69    /* bytes; most answers are shorter */
 #define DUPLICATE_MS      10000 /* how long REGISTER and DE-REGISTER may be repeated */
+#define WAITING_MAX       1024  /* requests that wait for a name, one a host */
+#define WAITING_BYTES     (1U << 20) /* of them and of what waits behind them */
+#define BEHIND_MAX        16         /* messages behind one of them, over TCP */
+#define WAIT_MS           3000
+#define NAMES_MAX         8 /* of one QUERY; more are left unanswered */
 
 /* What rests, longest resting first. */
 struct rest_queue {
@@ -68,6 +73,7 @@ struct bind {
 	uint32_t id;
 	uint32_t gateway;
 	struct remote remote;
+	struct named *named; /* NULL when the remote was no name */
 	uint32_t n_port_ranges, n_spi_ranges;
 	uint32_t n_ports, n_spis;
 	uint8_t method, tunnel;
@@ -96,6 +102,38 @@ struct last {
 	uint8_t answer[ANSWER_SHORT];
 };
 
+/* The name that a binding's remote addresses come from. */
+struct named {
+	struct timer timer; /* when they are looked for again */
+	struct bind *bind;
+	uint64_t token;
+	uint8_t len;
+	char name[];
+};
+
+enum where { WHERE_UNKNOWN, WHERE_LOCAL, WHERE_REMOTE };
+
+/* A message in memory of its own. */
+struct kept {
+	struct kept *next;
+	struct peer from;
+	size_t len;
+	uint8_t bytes[];
+};
+
+/* A request that waits for a name. */
+struct waiting {
+	struct timer timer; /* at_ms is the deadline */
+	struct reg *reg;
+	uint64_t token;
+	struct kept *request;
+	struct kept *behind; /* over TCP, in order */
+	size_t n_behind, bytes;
+	bool gone; /* its connection ended */
+	uint8_t n_names;
+	uint8_t where[NAMES_MAX]; /* QUERY: of the names that are known */
+};
+
 struct reg {
 	struct timer timer;
 	uint32_t client_id, host;
@@ -108,6 +146,7 @@ struct reg {
 	uint32_t n_ports, n_spis;
 	struct last last;
 	struct limit *misuse; /* MISUSE_ERRORS of them; NULL before the first */
+	struct waiting *waiting;
 };
 
 /* The last answer of a session that ended, for repeated requests. */
@@ -127,8 +166,11 @@ struct engine {
 	struct table regs, hosts, conns; /* registrations by ID, address, connection */
 	struct table binds, tombs;       /* by ID; by host */
 	struct table addrs;              /* struct pool_addr */
-	struct pool_addr **shared;       /* RSAP-IP, LISTEN, RSIPSEC */
-	struct pool_addr **dedicated;    /* the free ones first */
+	struct table asked;              /* struct timer of who waits, by token */
+	uint64_t token;                  /* the last one */
+	size_t waiting_bytes;
+	struct pool_addr **shared;    /* RSAP-IP, LISTEN, RSIPSEC */
+	struct pool_addr **dedicated; /* the free ones first */
 	uint32_t n_shared, n_dedicated, n_dedicated_free;
 	struct rest_queue resting_spis; /* of all addresses */
 	uint32_t resting_spis_most;     /* RESTING_SPIS_MAX; tests take less */
@@ -154,8 +196,19 @@ struct request {
 	bool buried;     /* the session is gone, its last answer stays a while */
 	bool close;      /* TCP: the stream is lost, close it after the answer */
 	uint32_t counter;
+	/* Of the names in it; before they are known, `known` is false. */
+	bool known;
+	bool waited; /* the session has moved to it before */
+	const uint32_t *addresses;
+	size_t n_addresses;
+	const uint8_t *where; /* QUERY: by the order of names */
+	size_t n_where;
 	struct wire_msg msg;
 };
 
+/* A message without the tick; the rest of a request that waited. */
+void engine_take(struct engine *e, const struct peer *from, const uint8_t *bytes,
+	size_t len, uint64_t now_ms);
+void engine_resume(struct engine *e, struct request *q);
 /* (random, not 0) */
 uint32_t engine_random_id(struct engine *e);

@@ -8,7 +8,7 @@
  * setting and unsetting cost the logarithm of their number, the first one nothing.
  */
 
-enum timer_kind { TIMER_REG, TIMER_BIND, TIMER_REST, TIMER_TOMB };
+enum timer_kind { TIMER_REG, TIMER_BIND, TIMER_REST, TIMER_TOMB, TIMER_WAIT, TIMER_NAME };
 
 struct timer {
 	uint64_t at_ms;

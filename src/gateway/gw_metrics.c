@@ -56,6 +56,14 @@ static const struct {
 	{ "rsip_udp_counter_gap_total", METRICS_COUNTER,
 		"Requests over UDP whose Message Counter left some out.",
 		offsetof(struct engine_counters, udp_counter_gap) },
+	{ "rsip_udp_waiting_total", METRICS_COUNTER,
+		"Requests over UDP dropped since one of the host waits for a name.",
+		offsetof(struct engine_counters, udp_waiting) },
+	{ "rsip_names_waiting", METRICS_GAUGE, "Requests that wait for a name.",
+		offsetof(struct engine_counters, waiting) },
+	{ "rsip_names_refused_total", METRICS_COUNTER,
+		"Names not looked up since too many requests wait.",
+		offsetof(struct engine_counters, names_refused) },
 };
 
 static void walk_plain(struct walk *w)

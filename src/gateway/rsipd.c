@@ -139,6 +139,16 @@ static void on_misuse(void *ctx, uint32_t host, uint16_t error, uint32_t bind_id
 	engine_misuse(d->engine, host, error, bind_id, turn_begin(d));
 }
 
+/* While the store fails nothing may be promised: as if the name had no address. */
+static void on_resolved(void *ctx, uint64_t token, const uint32_t *addresses, size_t n)
+{
+	struct rsipd *d = ctx;
+	bool may_promise = !d->turn.failing && !d->turn.lost;
+
+	engine_resolved(
+		d->engine, token, addresses, may_promise ? n : 0, 0, turn_begin(d));
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct rsipd *d = timer->data;
@@ -231,6 +241,9 @@ static int handles_init(struct rsipd *d)
 		(void)uv_signal_init(d->loop, signals[i]);
 		signals[i]->data = d;
 	}
+	d->resolve.ctx = d;
+	d->resolve.found = on_resolved;
+	resolve_open(&d->resolve, d->loop);
 	return 0;
 }
 
@@ -523,6 +536,7 @@ void rsipd_close(struct rsipd *d)
 	ipc_server_free(d->control);
 	net_free(d->net);
 	plane_close(&d->plane);
+	resolve_close(&d->resolve);
 	close_loop(d);
 	if (d->store != NULL && d->exit_status == 0)
 		(void)store_mark(d->store); /* at worst an older time stands there */

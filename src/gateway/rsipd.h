@@ -6,6 +6,7 @@
 #include "gateway/gw_metrics.h"
 #include "gateway/history.h"
 #include "gateway/plane.h"
+#include "gateway/resolve.h"
 #include "gateway/turn.h"
 #include "gateway/watch.h"
 #include "metrics/http.h"
@@ -36,6 +37,7 @@ struct rsipd {
 	struct plane plane;
 	struct turn turn;
 	struct watch watch;
+	struct resolve resolve;
 	struct control_source source;
 	char **listen_text;    /* of source */
 	char fault[RSIPD_WHY]; /* what needs the operator, "" when nothing does */

@@ -159,6 +159,10 @@ void turn_effect(void *rsipd, const struct effect *e)
 	case EFFECT_PERSIST:
 		persist(d, e);
 		break;
+	case EFFECT_RESOLVE:
+		resolve_ask(&d->resolve, e->resolve.token, e->resolve.name,
+			e->resolve.len, e->resolve.waits);
+		break;
 	case EFFECT_AUDIT:
 		if (e->audit.kind == AUDIT_END && e->audit.lease != NULL)
 			history_add(&d->history, e->audit.lease, e->audit.at_ms);

@@ -133,11 +133,11 @@ static uint64_t from_line(uint64_t line_ms, int64_t offset_ms)
 	return line_ms - (uint64_t)offset_ms;
 }
 
-static struct out begin(struct record_bytes *to)
+static struct out begin(struct record_bytes *to, unsigned int version)
 {
 	struct out o = { .to = to };
 
-	put_number(&o, RECORD_VERSION, 1);
+	put_number(&o, version, 1);
 	return o;
 }
 
@@ -160,7 +160,7 @@ int record_meta_encode(struct record_bytes *to, const struct record_key *key,
 	const struct record_meta *m)
 {
 	size_t start = to->len;
-	struct out o = begin(to);
+	struct out o = begin(to, 1);
 
 	put(&o, MAGIC, MAGIC_LEN);
 	put_number(&o, m->format, 4);
@@ -175,7 +175,7 @@ int record_registration_encode(struct record_bytes *to, const struct record_key 
 	const struct registration *r, int64_t offset_ms)
 {
 	size_t start = to->len;
-	struct out o = begin(to);
+	struct out o = begin(to, 1);
 
 	put_number(&o, r->host, 4);
 	put_number(&o, r->peer.transport, 1);
@@ -189,11 +189,21 @@ int record_registration_encode(struct record_bytes *to, const struct record_key 
 	return end(&o, start, key);
 }
 
+static void put_names(struct out *o, const struct lease *l)
+{
+	put_number(o, l->remote.n_more, 1);
+	for (size_t i = 0; i < l->remote.n_more; i++)
+		put_number(o, l->remote.more[i], 4);
+	put_number(o, l->remote_name_len, 1);
+	put(o, l->remote_name, l->remote_name_len);
+}
+
 int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 	const struct lease *l, int64_t offset_ms)
 {
+	bool names = l->remote.n_more > 0 || l->remote_name_len > 0;
 	size_t start = to->len;
-	struct out o = begin(to);
+	struct out o = begin(to, names ? 2 : 1);
 
 	put_number(&o, l->client_id, 4);
 	put_number(&o, l->host, 4);
@@ -204,6 +214,8 @@ int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 	put_number(&o, l->remote.flow, 1);
 	put_number(&o, l->remote.addr, 4);
 	put_number(&o, l->remote.port, 2);
+	if (names)
+		put_names(&o, l);
 	put_number(&o, to_line(l->granted_ms, offset_ms), 8);
 	put_number(&o, to_line(l->expires_ms, offset_ms), 8);
 	put_number(&o, l->n_ports, 4);
@@ -217,7 +229,7 @@ int record_resting_encode(struct record_bytes *to, const struct record_key *key,
 	const struct resting *r, int64_t offset_ms)
 {
 	size_t start = to->len;
-	struct out o = begin(to);
+	struct out o = begin(to, 1);
 
 	put_number(&o, r->range.hi, 4);
 	put_number(&o, to_line(r->until_ms, offset_ms), 8);
@@ -392,8 +404,25 @@ static int get_ranges(struct in *i, struct record_ranges *ranges, struct lease *
 	return 0;
 }
 
-static int get_lease(
-	struct in *i, int64_t offset_ms, struct record_ranges *ranges, struct lease *l)
+static void get_names(struct in *i, struct lease *l)
+{
+	size_t n = get_below(i, REMOTE_MORE_MAX + 1);
+
+	l->remote.n_more = (uint16_t)n;
+	for (size_t k = 0; k < n; k++)
+		l->remote.more[k] = get_u32(i);
+	n = get_number(i, 1);
+	if (i->bad || (size_t)(i->end - i->at) < n) {
+		i->bad = true;
+		return;
+	}
+	l->remote_name = (const char *)i->at;
+	l->remote_name_len = (uint8_t)n;
+	i->at += n;
+}
+
+static int get_lease(struct in *i, uint64_t version, int64_t offset_ms,
+	struct record_ranges *ranges, struct lease *l)
 {
 	l->client_id = get_u32(i);
 	l->host = get_u32(i);
@@ -404,6 +433,8 @@ static int get_lease(
 	l->remote.flow = get_below(i, REMOTE_MICRO + 1);
 	l->remote.addr = get_u32(i);
 	l->remote.port = (uint16_t)get_number(i, 2);
+	if (version > 1)
+		get_names(i, l);
 	l->granted_ms = get_time(i, offset_ms);
 	l->expires_ms = get_time(i, offset_ms);
 	l->n_ports = get_u32(i);
@@ -448,7 +479,7 @@ int record_decode(const uint8_t *key_bytes, size_t key_len, const uint8_t *value
 		break;
 	case RECORD_LEASE:
 		r->lease.bind_id = get_u32(&key);
-		err = get_lease(&i, offset_ms, ranges, &r->lease);
+		err = get_lease(&i, version, offset_ms, ranges, &r->lease);
 		break;
 	case RECORD_RESTING:
 		err = get_resting(&i, &key, offset_ms, &r->resting);

@@ -13,9 +13,13 @@
  * Value: record version (1), body, CRC-32 (4) over key, version and body.
  *
  * Times are on the store's line ("line_ms", see store.h), all ones is never.
+ *
+ * Version 2 of a lease has, behind the remote port, the number of further remote
+ * addresses (1), these (4 each), the length of the remote's name (1) and the name.  A
+ * lease that has neither is written as version 1, which an older program reads too.
  */
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2 /* the newest that is known */
 
 enum record_kind { RECORD_META, RECORD_REGISTRATION, RECORD_LEASE, RECORD_RESTING };
 
@@ -60,7 +64,8 @@ struct record_key record_key_resting(const struct resting *r);
 
 /*
  * One record of the file.  `ranges` (a growing buffer of the caller, freed by it) holds a
- * lease's ranges until the next call.
+ * lease's ranges until the next call; its name stands in the
+ * value.
  */
 struct record {
 	enum record_kind kind;

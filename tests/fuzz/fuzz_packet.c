@@ -125,7 +125,9 @@ static void install(void)
 			.tunnel = TUNNEL_IPIP,
 			.spis = &spis[0],
 			.n_spis = 1,
-			.remote = { REMOTE_MICRO, 0xc6336402, 80 } },
+			.remote = { .flow = REMOTE_MICRO,
+				.addr = 0xc6336402,
+				.port = 80 } },
 	};
 
 	for (size_t i = 0; i < sizeof leases / sizeof *leases; i++)

@@ -106,9 +106,19 @@ static void to_remote(const char *text, struct remote *r)
 {
 	if (strcmp(text, "-") == 0)
 		return;
-	r->flow = strchr(text, ':') ? REMOTE_MICRO : REMOTE_MACRO;
-	if (endpoint_parse(text, 1, &r->addr, &r->port))
+	char one[64];
+	size_t n = strcspn(text, ",");
+
+	(void)snprintf(one, sizeof(one), "%.*s", (int)n, text);
+	r->flow = strchr(one, ':') ? REMOTE_MICRO : REMOTE_MACRO;
+	if (endpoint_parse(one, 1, &r->addr, &r->port))
 		fail("not a remote", text);
+	for (const char *at = text + n; *at == ',' && r->n_more < REMOTE_MORE_MAX;
+		at += n) {
+		n = strcspn(++at, ",");
+		(void)snprintf(one, sizeof(one), "%.*s", (int)n, at);
+		r->more[r->n_more++] = to_addr(one);
+	}
 }
 
 static void do_lease(const struct dp_driver *d, struct dp *dp, char *const word[])

@@ -395,6 +395,26 @@ def outbound():
         public(p)
         at_private(outer(hop(p), i))
 
+    case("name", "P-7.2-05: a name with several addresses under macro and micro policy, out and in.")
+    lease(1, X1, ports=PORTS1, spis=SPIS1, remote=f"{Y},{Z}")
+    for dst in (Y, Z):
+        private(tunnel(udp(NB, 20480, dst, 99)))
+        at_public(hop(udp(NB, 20480, dst, 99)))
+        private(tunnel(esp(5, src=NB, dst=dst)))
+        at_public(hop(esp(5, src=NB, dst=dst)))
+    private(tunnel(udp(NB, 20480, ROUTER, 99)))
+    say(f"misuse {X1} 314 1")
+    for i, src in enumerate((Y, Z), 1):
+        public(udp(src, 1, NB, 20480))
+        at_private(outer(hop(udp(src, 1, NB, 20480)), i))
+    public(udp(ROUTER, 1, NB, 20480))
+    say("count in.ingress_policy 1")
+    lease(1, X1, ports=PORTS1, spis=SPIS1, remote=f"{Y}:80,{Z}")
+    private(tunnel(udp(NB, 20480, Z, 80)))
+    at_public(hop(udp(NB, 20480, Z, 80)))
+    private(tunnel(udp(NB, 20480, Z, 81)))
+    say(f"misuse {X1} 315 1")
+
     case("several-binds", "A-D-03: allowed if any bind allows it.")
     lease(1, X1, spis=SPIS1, remote=Y)
     lease(2, X1, spis=SPIS2, remote=Z)

@@ -202,6 +202,24 @@ static uint32_t to_addr(struct play *p, const char *text)
 	return a;
 }
 
+/* ADDRESS[:PORT], or of a name with several addresses ADDRESS[:PORT],ADDRESS,... */
+static void to_remote(struct play *p, const char *text, struct remote *r)
+{
+	char first[64];
+	size_t n = strcspn(text, ",");
+
+	(void)snprintf(first, sizeof(first), "%.*s", (int)n, text);
+	r->flow = strchr(first, ':') ? REMOTE_MICRO : REMOTE_MACRO;
+	if (endpoint_parse(first, 1, &r->addr, &r->port))
+		fault(p, "not a remote:", text);
+	for (const char *at = text + n; *at == ',' && r->n_more < REMOTE_MORE_MAX;
+		at += n) {
+		n = strcspn(++at, ",");
+		(void)snprintf(first, sizeof(first), "%.*s", (int)n, at);
+		r->more[r->n_more++] = to_addr(p, first);
+	}
+}
+
 static void do_lease(struct play *p, char *word[])
 {
 	static const char *const methods[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec",
@@ -223,11 +241,8 @@ static void do_lease(struct play *p, char *word[])
 	for (int i = 0; i < METHODS; i++)
 		if (strcmp(methods[i], word[5]) == 0)
 			l.method = (enum lease_method)i;
-	if (strcmp(word[9], "-")) {
-		l.remote.flow = strchr(word[9], ':') ? REMOTE_MICRO : REMOTE_MACRO;
-		if (endpoint_parse(word[9], 1, &l.remote.addr, &l.remote.port))
-			fault(p, "not a remote:", word[9]);
-	}
+	if (strcmp(word[9], "-"))
+		to_remote(p, word[9], &l.remote);
 #ifdef ROWS_BPF
 	int err = keep_install(&p->shadow->keep, &p->f->tables, &l);
 #else

@@ -170,11 +170,20 @@ static void put_ports(struct crowd *c, struct build *b)
 	}
 }
 
+static void build_name(struct crowd *c, struct build *b)
+{
+	uint8_t v[] = { 4, (uint8_t)('a' + pick(c, 4)), '.', 'x' };
+
+	build_param(b, B_ADDRESS, v, sizeof(v));
+}
+
 /* Named more often than not, so that every policy is met now and then. */
 static void put_remote(struct crowd *c, struct build *b, bool no_ports)
 {
 	if (one_in(c, 3))
 		build_any_address(b);
+	else if (one_in(c, 4))
+		build_name(c, b);
 	else
 		build_address(b, 0xc6336400u + pick(c, 4));
 	if (no_ports)
@@ -225,7 +234,10 @@ static void put_query(struct crowd *c, struct build *b)
 
 		if (one_in(c, 2)) {
 			build_u16(b, B_INDICATOR, 1);
-			build_address(b, pick(c, 2) == 0 ? NET + 5 : 0xc6336401u);
+			if (one_in(c, 3))
+				build_name(c, b);
+			else
+				build_address(b, pick(c, 2) == 0 ? NET + 5 : 0xc6336401u);
 		} else {
 			build_u16(b, B_INDICATOR, 2);
 			build_address(b, NET);
@@ -370,6 +382,9 @@ static bool send(struct crowd *c, struct crowd_host *h)
 	const struct lease *named =
 		model_lease(&c->rig.store, tlv_find(h->last, h->last_len, B_BIND));
 	bool own = named != NULL && named->host == h->peer.addr;
+	/* Over TCP a request may wait behind another, and let that one's answer out. */
+	bool queued = h->peer.transport == TRANSPORT_TCP && c->rig.engine != NULL &&
+		      engine_counters(c->rig.engine)->waiting > 0;
 	struct rig_effect *e;
 	size_t answers = 0;
 
@@ -377,7 +392,7 @@ static bool send(struct crowd *c, struct crowd_host *h)
 	rig_message(&c->rig, &h->peer, h->last, h->last_len);
 	while (c->rig.fault[0] == '\0' && (e = rig_reply(&c->rig)) != NULL) {
 		e->taken = true;
-		if (e->async) {
+		if (e->async || queued) {
 			hear(c, e);
 			continue;
 		}
@@ -409,6 +424,23 @@ static bool pass_time(struct crowd *c)
 	if (most > c->pace_ms)
 		most = c->pace_ms;
 	rig_until(&c->rig, c->rig.now_ms + pick(c, (uint32_t)most + 1));
+	for (struct rig_effect *e; (e = rig_reply(&c->rig)) != NULL; e->taken = true)
+		hear(c, e);
+	return c->rig.fault[0] == '\0';
+}
+
+/* A name that is asked for gets its answer; whom that answers in turn is not judged. */
+static bool resolve(struct crowd *c)
+{
+	uint32_t addresses[12];
+	size_t n = pick(c, 13);
+
+	rig_clear(&c->rig);
+	if (c->rig.n_names == 0)
+		return true;
+	for (size_t i = 0; i < n; i++)
+		addresses[i] = (one_in(c, 4) ? NET : 0xc6336400u) + pick(c, 12);
+	rig_resolved(&c->rig, pick(c, (uint32_t)c->rig.n_names), addresses, n);
 	for (struct rig_effect *e; (e = rig_reply(&c->rig)) != NULL; e->taken = true)
 		hear(c, e);
 	return c->rig.fault[0] == '\0';
@@ -478,6 +510,8 @@ static bool step(struct crowd *c)
 		return rare(c, h);
 	if (kind < 22 && h->last_len > 0)
 		return send(c, h); /* the same again */
+	if (kind < 28)
+		return resolve(c);
 	type = types[pick(c, sizeof(types))];
 	if (h->client_id == 0 || one_in(c, 40))
 		type = T_REGISTER;

@@ -131,9 +131,14 @@ static void lease_fini(const struct lease *l)
 		const struct range *shown;
 		struct range *owned;
 	} ports = { l->ports }, spis = { l->spis };
+	union {
+		const char *shown;
+		char *owned;
+	} name = { l->remote_name };
 
 	free(ports.owned);
 	free(spis.owned);
+	free(name.owned);
 }
 
 void model_clear(struct model *m)
@@ -164,6 +169,12 @@ void model_lease_put(struct model *m, const struct lease *l)
 
 	row.ports = copy(l->ports, l->n_ports);
 	row.spis = copy(l->spis, l->n_spis);
+	row.remote_name = NULL;
+	if (l->remote_name_len > 0) {
+		row.remote_name = strndup(l->remote_name, l->remote_name_len);
+		if (row.remote_name == NULL)
+			abort();
+	}
 	if (old != NULL)
 		lease_fini(old);
 	(void)rows_put(&m->leases, &row);
@@ -237,13 +248,24 @@ bool lease_same_tuple(const struct lease *a, const struct lease *b)
 	       ranges_equal(a->spis, a->n_spis, b->spis, b->n_spis);
 }
 
+static bool remotes_equal(const struct lease *a, const struct lease *b)
+{
+	return a->remote.n_more == b->remote.n_more &&
+	       memcmp(a->remote.more, b->remote.more,
+		       a->remote.n_more * sizeof(a->remote.more[0])) == 0 &&
+	       a->remote_name_len == b->remote_name_len &&
+	       (a->remote_name_len == 0 ||
+		       memcmp(a->remote_name, b->remote_name, a->remote_name_len) == 0);
+}
+
 bool lease_same(const struct lease *a, const struct lease *b)
 {
 	return lease_same_tuple(a, b) && a->client_id == b->client_id &&
 	       a->bind_id == b->bind_id && a->gateway == b->gateway &&
 	       a->method == b->method && a->tunnel == b->tunnel &&
 	       a->remote.flow == b->remote.flow && a->remote.addr == b->remote.addr &&
-	       a->remote.port == b->remote.port && a->granted_ms == b->granted_ms;
+	       a->remote.port == b->remote.port && remotes_equal(a, b) &&
+	       a->granted_ms == b->granted_ms;
 }
 
 bool lease_equal(const struct lease *a, const struct lease *b)

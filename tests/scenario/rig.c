@@ -107,6 +107,24 @@ static void persist(struct rig *r, const struct effect *e)
 	}
 }
 
+/* Newest last; where there are too many the oldest is never answered. */
+static void resolve_put(struct rig *r, const struct effect *e)
+{
+	struct rig_name *to;
+
+	if (e->resolve.token == 0 || e->resolve.len == 0)
+		rig_fail(r, "a name is asked for without token or name");
+	for (size_t i = 0; i < r->n_names; i++)
+		if (r->names[i].token == e->resolve.token)
+			return; /* asked again */
+	if (r->n_names == RIG_NAMES)
+		memmove(r->names, r->names + 1, --r->n_names * sizeof(r->names[0]));
+	to = &r->names[r->n_names++];
+	to->token = e->resolve.token;
+	(void)snprintf(
+		to->name, sizeof(to->name), "%.*s", (int)e->resolve.len, e->resolve.name);
+}
+
 static void take(struct rig *r, const struct effect *e)
 {
 	if (e->kind == EFFECT_PERSIST && r->crash_at != 0 &&
@@ -131,6 +149,9 @@ static void take(struct rig *r, const struct effect *e)
 		break;
 	case EFFECT_AUDIT:
 		watch_audit(r, e);
+		break;
+	case EFFECT_RESOLVE:
+		resolve_put(r, e);
 		break;
 	}
 	log_add(r, e);
@@ -238,6 +259,7 @@ static void tick(struct rig *r)
 
 	r->gone.n = 0;
 	rig_in_engine = true;
+	r->repeated = false;
 	engine_tick(r->engine, r->now_ms);
 	rig_in_engine = false;
 	due = engine_deadline(r->engine);
@@ -262,8 +284,26 @@ void rig_until(struct rig *r, uint64_t ms)
 
 void rig_conn_closed(struct rig *r, uint64_t conn)
 {
-	if (!r->crashed)
-		engine_conn_closed(r->engine, conn);
+	if (r->crashed)
+		return;
+	engine_conn_closed(r->engine, conn);
+	if (engine_deadline(r->engine) <= r->now_ms)
+		tick(r); /* of what waited on that connection */
+}
+
+void rig_resolved(struct rig *r, size_t i, const uint32_t *addresses, size_t n)
+{
+	uint64_t token = r->names[i].token;
+
+	r->n_names--;
+	memmove(r->names + i, r->names + i + 1, (r->n_names - i) * sizeof(r->names[0]));
+	if (r->crashed)
+		return;
+	r->gone.n = 0;
+	r->repeated = false;
+	rig_in_engine = true;
+	engine_resolved(r->engine, token, addresses, n, 0, r->now_ms);
+	rig_in_engine = false;
 }
 
 void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id)
@@ -385,6 +425,7 @@ void rig_restart(struct rig *r, bool with_store, uint64_t down_ms)
 	struct model kept = r->store;
 
 	engine_free(r->engine);
+	r->n_names = 0;
 	if (!r->crashed)
 		r->gone.n = 0; /* else they say whose end was stored before the crash */
 	r->now_ms += down_ms;

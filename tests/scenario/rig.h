@@ -32,6 +32,12 @@ struct rig_bind { /* likewise a Bind ID */
 	bool ended; /* its end was acknowledged */
 };
 
+#define RIG_NAMES 64
+struct rig_name { /* that the engine asked for */
+	uint64_t token;
+	char name[254];
+};
+
 struct rig {
 	struct engine *engine;
 	struct setup setup;
@@ -60,6 +66,9 @@ struct rig {
 	size_t request_len;
 	bool repeated; /* byte for byte, and nothing was stored on it */
 	struct rows last;
+
+	struct rig_name names[RIG_NAMES]; /* not yet resolved */
+	size_t n_names;
 	/* Addresses that the pools once had, in `seen` of rig_check(). */
 	char fault[RIG_FAULT_MAX];
 };
@@ -73,6 +82,8 @@ void rig_message(
 void rig_until(struct rig *r, uint64_t ms);
 void rig_conn_closed(struct rig *r, uint64_t conn);
 void rig_misuse(struct rig *r, uint32_t host, uint16_t error, uint32_t bind_id);
+/* An answer for names[i], which is forgotten. */
+void rig_resolved(struct rig *r, size_t i, const uint32_t *addresses, size_t n);
 int rig_release(struct rig *r, uint32_t bind_id);
 int rig_deregister(struct rig *r, uint32_t client_id);
 int rig_reload(struct rig *r, const struct setup *setup);

@@ -51,6 +51,10 @@ static void put_lease(FILE *out, const struct lease *l)
 		(void)fprintf(out, " remote=*");
 	else
 		put_addr(out, "remote", l->remote.addr);
+	for (size_t i = 0; i < l->remote.n_more; i++)
+		put_addr(out, "also", l->remote.more[i]);
+	if (l->remote_name_len > 0)
+		fprintf(out, " name=%.*s", (int)l->remote_name_len, l->remote_name);
 	if (l->remote.flow == REMOTE_MICRO)
 		(void)fprintf(out, " rport=%u", (unsigned int)l->remote.port);
 	(void)fprintf(out, " granted=%" PRIu64 " expires=%" PRIu64, l->granted_ms,
@@ -115,6 +119,10 @@ char *watch_text(const struct effect *e)
 			put_lease(out, e->audit.lease);
 		else
 			put_registration(out, e->audit.reg);
+		break;
+	case EFFECT_RESOLVE:
+		fprintf(out, "resolve %s name=%.*s", e->resolve.waits ? "waits" : "again",
+			(int)e->resolve.len, e->resolve.name);
 		break;
 	case EFFECT_REPLY:
 		break;

@@ -289,7 +289,8 @@ static void deregistered(struct rig *r, uint32_t client)
 /* Does the request in work have this number in such a parameter itself? */
 static bool echoes(const struct rig *r, uint8_t param, uint32_t value)
 {
-	return r->from != NULL && tlv_find(r->request, r->request_len, param) == value;
+	/* One that waited, or came behind such a one, is not at hand any more. */
+	return r->from == NULL || tlv_find(r->request, r->request_len, param) == value;
 }
 
 static void owner(struct rig *r, const struct effect *e, uint32_t client, uint32_t bind)

@@ -293,6 +293,25 @@ static int step_misuse(struct script *s, char **words, size_t n)
 	return checked(s);
 }
 
+/* resolve NAME ADDRESS ...: to the oldest question for it; without address: none. */
+static int step_resolve(struct script *s, char **words, size_t n)
+{
+	uint32_t addresses[32];
+	size_t i = 0;
+
+	if (before(s) != 0 || n < 1 || n - 1 > sizeof(addresses) / sizeof(addresses[0]))
+		return script_fail(s, "resolve is: resolve NAME [ADDRESS ...]");
+	for (size_t k = 1; k < n; k++)
+		if (addr_parse(words[k], &addresses[k - 1]) != 0)
+			return script_fail(s, "'%s' is no address", words[k]);
+	while (i < s->rig.n_names && strcmp(s->rig.names[i].name, words[0]) != 0)
+		i++;
+	if (i == s->rig.n_names)
+		return script_fail(s, "nobody asked for %s", words[0]);
+	rig_resolved(&s->rig, i, addresses, n - 1);
+	return checked(s);
+}
+
 static int operator_verb(
 	struct script *s, char **words, size_t n, int (*verb)(struct rig *r, uint32_t id))
 {
@@ -496,6 +515,9 @@ static bool counter_value(
 		{ "udp_duplicates", c->udp_duplicates },
 		{ "udp_stale", c->udp_stale },
 		{ "udp_counter_gap", c->udp_counter_gap },
+		{ "udp_waiting", c->udp_waiting },
+		{ "names_refused", c->names_refused },
+		{ "waiting", c->waiting },
 		{ "dropped_short", c->dropped_short },
 		{ "dropped_error_response", c->dropped_error_response },
 		{ "dropped_rate", c->dropped_rate },
@@ -714,6 +736,7 @@ static const struct {
 	{ "from", false, step_from },
 	{ "closed", false, step_closed },
 	{ "misuse", false, step_misuse },
+	{ "resolve", false, step_resolve },
 	{ "release", false, step_release },
 	{ "deregister", false, step_deregister },
 	{ "restart", false, step_restart },

@@ -223,6 +223,12 @@ static int gateway_word(struct setup *s, const char *key, const char *value)
 	}
 	if (strcmp(key, "local-networks") == 0)
 		return get_prefixes(value, s->networks, &s->conf.n_local_networks);
+	if (strcmp(key, "query-authoritative") == 0) {
+		if (get_word(value, no_yes, 2, &v) != 0)
+			return -1;
+		s->conf.query_authoritative = v == 1;
+		return 0;
+	}
 	if (strcmp(key, "tunnel-endpoint") == 0)
 		return addr_parse(value, &s->conf.tunnel_endpoint);
 	if (strcmp(key, "registration-lease") == 0)

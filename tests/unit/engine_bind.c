@@ -69,7 +69,8 @@ static void collect(void *ctx, const struct effect *e)
 		[EFFECT_INSTALL] = 'I',
 		[EFFECT_REMOVE] = 'R',
 		[EFFECT_PERSIST] = 'P',
-		[EFFECT_AUDIT] = 'A' };
+		[EFFECT_AUDIT] = 'A',
+		[EFFECT_RESOLVE] = '?' };
 
 	(void)ctx;
 	char letter = letters[e->kind];

@@ -23,7 +23,7 @@ static const struct lease lease = {
 	.n_ports = 2,
 	.spis = spis,
 	.n_spis = 1,
-	.remote = { REMOTE_MICRO, 0xc6336407, 443 },
+	.remote = { .flow = REMOTE_MICRO, .addr = 0xc6336407, .port = 443 },
 	.granted_ms = 1000,
 	.expires_ms = 3601000,
 };
@@ -89,6 +89,73 @@ static void test_lease(void **state)
 	assert_int_equal(r.lease.granted_ms, 0);
 	free(ranges.at);
 	free(to.at);
+}
+
+/* Today's format and the one with names: each byte of what is between port and times. */
+static void test_names(void **state)
+{
+	static const uint8_t middle[] = { 2, 0xc6, 0x33, 0x64, 8, 0xc6, 0x33, 0x64, 9, 3,
+		'a', '.', 'b' };
+	const size_t before = 1 + 4 * 4 + 3 + 6; /* version to remote port */
+	struct record_key key = record_key_lease(lease.bind_id);
+	struct record_ranges ranges = { 0 };
+	struct record_bytes plain = { 0 }, named = { 0 };
+	struct lease in = lease;
+	struct record r;
+
+	(void)state;
+	in.remote.n_more = 2;
+	in.remote.more[0] = 0xc6336408;
+	in.remote.more[1] = 0xc6336409;
+	in.remote_name = "a.b";
+	in.remote_name_len = 3;
+	assert_int_equal(record_lease_encode(&plain, &key, &lease, 0), 0);
+	assert_int_equal(record_lease_encode(&named, &key, &in, 0), 0);
+	assert_int_equal(plain.at[0], 1);
+	assert_int_equal(named.at[0], 2);
+	assert_int_equal(named.len, plain.len + sizeof(middle));
+	assert_memory_equal(named.at + 1, plain.at + 1, before - 1);
+	assert_memory_equal(named.at + before, middle, sizeof(middle));
+	assert_memory_equal(named.at + before + sizeof(middle), plain.at + before,
+		plain.len - before - 4);
+	assert_int_equal(record_verify(key.bytes, key.len, named.at, named.len), 0);
+	assert_int_equal(
+		record_decode(key.bytes, key.len, named.at, named.len, 0, &ranges, &r),
+		0);
+	check_lease(&r.lease);
+	assert_int_equal(r.lease.remote.n_more, 2);
+	assert_memory_equal(r.lease.remote.more, in.remote.more, 8);
+	assert_int_equal(r.lease.remote_name_len, 3);
+	assert_memory_equal(r.lease.remote_name, "a.b", 3);
+	/* as it was written before there were names */
+	assert_int_equal(
+		record_decode(key.bytes, key.len, plain.at, plain.len, 0, &ranges, &r),
+		0);
+	check_lease(&r.lease);
+	assert_int_equal(r.lease.remote.n_more, 0);
+	assert_int_equal(r.lease.remote_name_len, 0);
+	/* more addresses than there is room for, and a name longer than the record */
+	named.at[before] = REMOTE_MORE_MAX + 1;
+	assert_int_equal(
+		record_decode(key.bytes, key.len, named.at, named.len, 0, &ranges, &r),
+		ERR_CORRUPT);
+	named.at[before] = 2;
+	named.at[before + 9] = 255;
+	assert_int_equal(
+		record_decode(key.bytes, key.len, named.at, named.len, 0, &ranges, &r),
+		ERR_CORRUPT);
+	for (size_t n = 0; n < named.len; n++) {
+		uint8_t *copy = malloc(n > 0 ? n : 1);
+
+		memcpy(copy, named.at, n);
+		assert_int_equal(
+			record_decode(key.bytes, key.len, copy, n, 0, &ranges, &r),
+			ERR_CORRUPT);
+		free(copy);
+	}
+	free(ranges.at);
+	free(plain.at);
+	free(named.at);
 }
 
 static void test_registration(void **state)
@@ -198,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_resting_bytes),
 		cmocka_unit_test(test_lease),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_decode_bounds),

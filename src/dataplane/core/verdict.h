@@ -5,6 +5,17 @@
 
 /* Remote flow policy (RFC 3103 section 7.2) and what a refusal is called. */
 
+/* Is it one of the addresses of a name?  They are in no order. */
+CORE bool verdict_has_remote(const struct remote *policy, uint32_t addr)
+{
+	if (policy->addr == addr)
+		return true;
+	for (uint32_t i = 0; i < REMOTE_MORE_MAX; i++)
+		if (i < policy->n_more && policy->more[i] == addr)
+			return true;
+	return false;
+}
+
 /*
  * May the holder of `policy` talk with addr and, where the flow shows one, port?  ESP
  * shows none, so it is judged by address alone (RFC 3104 appendix D).
@@ -14,7 +25,7 @@ CORE enum dp_reason verdict_remote(
 {
 	if (policy->flow == REMOTE_NONE)
 		return DP_OK;
-	if (policy->addr != addr)
+	if (!verdict_has_remote(policy, addr))
 		return DP_REMOTE_UNALLOWED;
 	if (policy->flow == REMOTE_MICRO && (f->kind == FLOW_PORTS || f->ah_ports) &&
 		policy->port != port)

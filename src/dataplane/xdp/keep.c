@@ -411,10 +411,12 @@ static uint32_t expiry(uint64_t ms)
 	return ms >> 6 >= UINT32_MAX ? UINT32_MAX : (uint32_t)(ms >> 6);
 }
 
+/* Of a name's addresses a record has the first; user space knows the others. */
 static uint8_t flags_of(const struct tlease *l)
 {
+	bool more = l->shares || l->remote.n_more > 0;
 	unsigned int flags = (l->method == METHOD_RSIPSEC ? MAPS_IPSEC : 0U) |
-			     (l->shares ? MAPS_SHARES : 0U);
+			     (more ? MAPS_SHARES : 0U);
 
 	return (uint8_t)(flags << 4 | (unsigned int)l->tunnel);
 }

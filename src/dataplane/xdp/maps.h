@@ -28,7 +28,8 @@ typedef uint64_t maps_mark; /* generation in the upper half, record in the lower
 
 enum maps_lease_flag {
 	MAPS_IPSEC = 1, /* holds SPIs: IKE is judged by address alone */
-	MAPS_SHARES = 2 /* a port is another lease's as well: a refusal is not final */
+	MAPS_SHARES = 2 /* a port is another lease's as well, or there are more remotes: a
+			   refusal is not final */
 };
 
 /* Half a cache line, so that none lies in two. */
