@@ -31,8 +31,8 @@
 #define TELL_HOSTS    1000 /* at most, of the registered ones */
 #define HELD_MAX      4096 /* asynchronous messages that wait for a commit */
 #define ERROR_BYTES   64
-/* A commit of fewer records is over sooner than the other thread would begin. */
-#define FLY_RECORDS 64
+/* More requests than these do not pile up behind a disk that hangs: the loop waits. */
+#define REQUESTS_WAITING 4096
 
 struct turn_reply {
 	struct peer to;
@@ -149,7 +149,9 @@ void turn_effect(void *rsipd, const struct effect *e)
 			.async = e->reply.async,
 			.close = e->reply.close,
 			.error = e->reply.error };
-		if (!reply_add(&d->turn.load, &r, e->reply.bytes))
+		if (reply_add(&d->turn.load, &r, e->reply.bytes))
+			net_owe(d->net, &r.to, 1);
+		else
 			d->turn.replies_lost++;
 		break;
 	case EFFECT_INSTALL:
@@ -246,6 +248,7 @@ static bool tell_host(void *ctx, const struct registration *r)
  */
 
 static int commit(struct rsipd *d);
+static void flight_land(struct rsipd *d);
 
 /* Would the engine's answer to this promise something that must be stored? */
 static bool is_promise(const uint8_t *bytes, size_t len)
@@ -272,6 +275,8 @@ void turn_message(void *rsipd, const struct peer *from, const uint8_t *bytes, si
 	struct rsipd *d = rsipd;
 	uint64_t now_ms = turn_begin(d);
 
+	if (d->turn.flying && d->turn.load.requests >= REQUESTS_WAITING)
+		flight_land(d);
 	d->turn.load.requests++;
 	if (d->turn.failing && now_ms >= d->turn.retry_ms)
 		(void)commit(d);
@@ -444,14 +449,17 @@ static void replies_send(struct rsipd *d, struct turn_load *l)
 
 		if (in_order || is_harmless(&r, l->bytes + r.at)) {
 			reply_send(d, l, &r);
+			net_owe(d->net, &r.to, -1);
 		} else if (!r.async) {
 			send_internal(d, &r.to, l->bytes + r.at, r.len);
+			net_owe(d->net, &r.to, -1);
 		} else if (held < HELD_MAX) {
 			memmove(l->bytes + held_bytes, l->bytes + r.at, r.len);
 			r.at = held_bytes;
 			held_bytes += r.len;
 			l->replies[held++] = r;
 		} else {
+			net_owe(d->net, &r.to, -1);
 			t->replies_lost++;
 		}
 	}
@@ -495,15 +503,18 @@ static void write_on_thread(uv_work_t *work)
 }
 
 /* What must still be done when the store works again. */
-static void flight_keep(struct turn *t)
+static void flight_keep(struct rsipd *d)
 {
+	struct turn *t = &d->turn;
 	struct turn_load *l = &t->flight;
 
 	for (size_t i = 0; i < l->n_replies; i++) {
 		struct turn_reply r = l->replies[i];
 
-		if (!reply_add(&t->load, &r, l->bytes + r.at))
+		if (!reply_add(&t->load, &r, l->bytes + r.at)) {
+			net_owe(d->net, &r.to, -1);
 			t->replies_lost++;
+		}
 	}
 	for (size_t i = 0; i < l->n_binds; i++)
 		bind_touch(&t->load, l->binds[i]);
@@ -524,7 +535,7 @@ static void flight_land(struct rsipd *d)
 	err = committed(d, store_end(d->store, t->result));
 	plane_follow(d, &t->flight, err == 0);
 	replies_send(d, &t->flight);
-	flight_keep(t);
+	flight_keep(d);
 	observe(d, &t->flight);
 }
 
@@ -544,7 +555,7 @@ static bool flight_start(struct rsipd *d)
 	struct turn *t = &d->turn;
 	struct turn_load empty = t->flight;
 
-	if (t->worker || t->failing || t->lost || store_pending(d->store) < FLY_RECORDS)
+	if (t->worker || t->failing || t->lost || store_pending(d->store) == 0)
 		return false;
 	if (!t->has_sem && uv_sem_init(&t->written, 0) != 0)
 		return false;

@@ -9,8 +9,9 @@
  * and done at the end, in the order that keeps every promise: the store commits, the data
  * plane follows, then answers leave.
  *
- * A busy turn's commit is written by another thread.  The loop goes on meanwhile, and
- * what it collects waits for that commit and then has one of its own.
+ * The commit is written by another thread, so that packets and messages do not wait for
+ * the disk.  What the loop collects meanwhile waits for that commit and then has one of
+ * its own.
  */
 struct rsipd;
 struct turn_reply;

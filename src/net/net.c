@@ -220,6 +220,12 @@ int net_send(struct net *n, const struct peer *to, const uint8_t *bytes, size_t 
 	return 0;
 }
 
+void net_owe(struct net *n, const struct peer *to, int answers)
+{
+	if (to->transport == TRANSPORT_TCP && n->tcp != NULL)
+		tcp_owe(n->tcp, to->conn, answers);
+}
+
 void net_flush(struct net *n)
 {
 	for (size_t i = 0; i < n->n_udp; i++)

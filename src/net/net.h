@@ -79,6 +79,11 @@ void net_free(struct net *n);
  */
 int net_send(struct net *n, const struct peer *to, const uint8_t *bytes, size_t len,
 	bool close);
+/*
+ * Announce answers that will be queued later, or (negative) take back as many when they
+ * have been: a connection that is to end is not ended before them.
+ */
+void net_owe(struct net *n, const struct peer *to, int answers);
 /* What was queued leaves; the end of a turn. */
 void net_flush(struct net *n);
 

@@ -237,6 +237,20 @@ int tcp_send(struct tcp *t, uint64_t conn, const uint8_t *bytes, size_t len, boo
 	return err;
 }
 
+void tcp_owe(struct tcp *t, uint64_t conn, int answers)
+{
+	struct tcp_conn *c;
+
+	HASH_FIND(hh, t->by_number, &conn, sizeof(conn), c);
+	if (c == NULL)
+		return;
+	if (answers > 0)
+		c->owed += (size_t)answers;
+	else
+		c->owed -= (size_t)-answers < c->owed ? (size_t)-answers : c->owed;
+	tcp_mark_dirty(c);
+}
+
 /* A turn of nothing but left-overs. */
 static void on_more(uv_idle_t *idle)
 {

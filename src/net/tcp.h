@@ -20,4 +20,5 @@ void tcp_free(struct tcp *t, void (*closed)(void *ctx), void *ctx);
 
 /* Queue for a connection: see net_send(). */
 int tcp_send(struct tcp *t, uint64_t conn, const uint8_t *bytes, size_t len, bool close);
+void tcp_owe(struct tcp *t, uint64_t conn, int answers);
 void tcp_flush(struct tcp *t);

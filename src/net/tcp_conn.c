@@ -311,11 +311,11 @@ void tcp_conn_flush(struct tcp_conn *c)
 		c->out = NULL;
 		c->out_size = 0;
 	}
-	if (c->lost || (c->eof && !tcp_conn_has_more(c)))
+	if ((c->lost || (c->eof && !tcp_conn_has_more(c))) && c->owed == 0)
 		c->hangup = true;
 	if (c->hangup && queued(c) == 0 && !c->discard)
 		hang_up(c);
-	else if (!c->hangup && !c->eof)
+	else if (!c->hangup && !c->eof && !c->lost)
 		reading_set(c, !is_choked(c) && !tcp_conn_has_more(c));
 }
 

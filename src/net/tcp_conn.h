@@ -20,8 +20,9 @@ struct tcp_conn {
 	uint64_t idle_ms;  /* since then no whole message */
 	uint64_t begun_ms; /* the unfinished message began */
 	uint64_t wrote_ms; /* the queue last became shorter */
-	bool spoke;        /* has sent a whole message */
-	bool dirty;        /* on the list that the next flush goes through */
+	size_t owed; /* answers that net_owe() has announced and are not queued yet */
+	bool spoke;  /* has sent a whole message */
+	bool dirty;  /* on the list that the next flush goes through */
 	bool reading;
 	bool eof;     /* the host has said all; it may still read */
 	bool lost;    /* message boundaries are lost: nothing more is read */
