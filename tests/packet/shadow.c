@@ -42,6 +42,7 @@ int shadow_open(struct shadow *s, struct forward *f)
 	int err = load_open(&s->load, &s->keep, NULL, &events, why, sizeof why);
 	if (err) {
 		(void)printf("1..0 # SKIP %s\n", why);
+		load_close(&s->load);
 		return err == -EPERM || err == -EACCES || err == -ENOSYS ? 77 : 1;
 	}
 	/* Where to does not matter, only that there is an interface. */
