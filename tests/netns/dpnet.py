@@ -135,10 +135,11 @@ class Port:
 class Driver:
     """dp_harness as a child; lines of its own accord are kept in `misuse`."""
 
-    def __init__(self, netns, *args, prefix=(), settle=True):
+    def __init__(self, netns, *args, prefix=(), settle=True, pins=None):
         self.misuse, self.have = [], b""
         self.child = subprocess.Popen([*prefix, "ip", "netns", "exec", netns, HARNESS, *args],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            env=dict(os.environ, DP_PINS=pins) if pins else None)
         if self.line() != "ready":
             raise RuntimeError("dp_harness did not start")
         if settle:
@@ -166,9 +167,9 @@ class Driver:
             self.misuse.append(tuple(line.split()[1:]))
 
     def lease(self, bind, host, address=NB, method="rsipsec", tunnel="ipip", ports="-",
-            spis="-", remote="-"):
+            spis="-", remote="-", ends_ms=""):
         answer = self.ask(f"lease {bind} {host} {NA} {address} {method} {tunnel} {ports} {spis}"
-            f" {remote}")
+            f" {remote} {ends_ms}".rstrip())
         assert answer == "lease success", answer
 
     def remove(self, bind):
@@ -199,7 +200,7 @@ class Driver:
 
 class Net:
     def __init__(self, tag, pools=f"{NB},{NB2},{DEDICATED}", ports="1024-65535",
-            kind="packet", plain=False):
+            kind="packet", plain=False, pins=None):
         self.n, self.x, self.y = (f"dp{tag}{k}{os.getpid()}" for k in "nxy")
         self.made, self.children = [], []
         try:
@@ -207,7 +208,7 @@ class Net:
             if kind == "xdp native":
                 self.poll()
             self.driver = (self.n, kind.split()[0], "lan0", "wan0", pools, ports)
-            self.dp = Driver(*self.driver)
+            self.dp = Driver(*self.driver, pins=pins)
             if plain:  # no packet sockets of ours: only what the kernels send
                 return
             self.hosts = Port(self.x, "eth0", self.mac(self.n, "lan0"))

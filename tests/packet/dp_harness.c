@@ -7,6 +7,7 @@
  * commands, one a line, each answered by a line that begins with its word:
  *
  *     lease BIND HOST NA NB METHOD TUNNEL PORTS SPIS REMOTE   ("-" for none)
+ *         and then, if it ends by itself, MILLISECONDS from now
  *     remove BIND
  *     settled                        after the leases of a predecessor
  *     stats
@@ -121,7 +122,8 @@ static void to_remote(const char *text, struct remote *r)
 	}
 }
 
-static void do_lease(const struct dp_driver *d, struct dp *dp, char *const word[])
+static void do_lease(
+	const struct dp_driver *d, struct dp *dp, char *const word[], size_t n)
 {
 	struct range ports[MAX_ITEMS], spis[MAX_ITEMS];
 	struct lease l = {
@@ -136,7 +138,8 @@ static void do_lease(const struct dp_driver *d, struct dp *dp, char *const word[
 		.n_ports = to_ranges(word[7], 65535, ports),
 		.spis = spis,
 		.n_spis = to_ranges(word[8], UINT32_MAX, spis),
-		.expires_ms = UINT64_MAX,
+		.expires_ms =
+			n > 10 ? now_ms() + strtoull(word[10], NULL, 0) : UINT64_MAX,
 	};
 
 	to_remote(word[9], &l.remote);
@@ -172,13 +175,13 @@ static void do_stats(const struct dp_driver *d, struct dp *dp)
 /* False: time to end. */
 static bool command(const struct dp_driver *d, struct dp *dp, char *line)
 {
-	char *word[10], *rest = line;
+	char *word[11], *rest = line;
 	size_t n = 0;
 
-	while (n < 10 && (word[n] = strsep(&rest, " ")))
+	while (n < 11 && (word[n] = strsep(&rest, " ")))
 		n++;
-	if (n == 10 && strcmp(word[0], "lease") == 0) {
-		do_lease(d, dp, word);
+	if (n >= 10 && strcmp(word[0], "lease") == 0) {
+		do_lease(d, dp, word, n);
 	} else if (n == 2 && strcmp(word[0], "remove") == 0) {
 		d->remove(dp, (uint32_t)strtoul(word[1], NULL, 0));
 		(void)puts("remove ok");

@@ -9,6 +9,7 @@
 #include "dataplane/forward.h"
 #include "dataplane/packet/filter.h"
 #include "dataplane/segment.h"
+#include "dataplane/xdp/load.h"
 
 #include "base/err.h"
 #include "base/random.h"
@@ -320,6 +321,8 @@ static int packet_open(const struct dp_conf *conf, const struct dp_events *event
 		packet_close(dp);
 		return err;
 	}
+	if (conf->pins) /* of driver xdp, which was here before */
+		load_unpin(conf->pins);
 	dp->silenced = true;
 	*out = dp;
 	return 0;

@@ -77,6 +77,18 @@ static void put_on_again(struct dp *dp)
 		dp->xdp->events.note(dp->xdp->events.ctx, why);
 }
 
+static bool find_hop(void *ctx, enum forward_link link, uint32_t dst)
+{
+	struct dp *dp = ctx;
+	struct link_mac to;
+	uint32_t next;
+
+	if (hops_find(&dp->hops, link, dst, &to, &next) != HOP_READY || to.len != 6)
+		return false;
+	keep_hop(&dp->xdp->keep, link, dst, to.byte);
+	return true;
+}
+
 static void on_followed(void *ctx, bool changed)
 {
 	struct dp *dp = ctx;
@@ -85,7 +97,7 @@ static void on_followed(void *ctx, bool changed)
 	if (x->generation != dp->hops.generation || x->moved != dp->hops.moved) {
 		x->generation = dp->hops.generation;
 		x->moved = dp->hops.moved;
-		keep_no_hops(&x->keep);
+		keep_check_hops(&x->keep, find_hop, dp);
 	}
 	if (!changed)
 		return;
@@ -181,25 +193,13 @@ static int xdp_open(const struct dp_conf *conf, const struct dp_events *events,
 	return 0;
 }
 
-static bool on_used_hop(void *ctx, enum forward_link link, uint32_t dst)
-{
-	struct dp *dp = ctx;
-	struct link_mac to;
-	uint32_t next;
-
-	if (hops_find(&dp->hops, link, dst, &to, &next) != HOP_READY || to.len != 6)
-		return false;
-	keep_hop(&dp->xdp->keep, link, dst, to.byte);
-	return true;
-}
-
 static void xdp_settled(struct dp *dp)
 {
 	struct xdp *x = dp->xdp;
 	char why[256];
 
-	keep_settle(&x->keep);
-	keep_used_hops(&x->keep, on_used_hop, dp);
+	keep_settle(&x->keep, &dp->forward.tables, dp->now_ms);
+	keep_check_hops(&x->keep, find_hop, dp);
 	x->attached = true;
 	if (put_on(dp, why, sizeof why) && x->events.note)
 		x->events.note(x->events.ctx, why);
@@ -234,11 +234,16 @@ static void xdp_service(struct dp *dp, uint64_t now_ms)
 {
 	struct xdp *x = dp->xdp;
 
+	dp->now_ms = now_ms;
+	/* Before, packets wait: they may belong to leases that are yet to be installed.
+	 */
+	if (!x->attached)
+		return;
 	dp_packet.service(dp, now_ms);
 	if (now_ms < x->swept_ms + SWEEP_MS)
 		return;
 	x->swept_ms = now_ms;
-	keep_used_hops(&x->keep, on_used_hop, dp);
+	keep_used_hops(&x->keep, find_hop, dp);
 	if (x->attached && load_is_stale(&x->load))
 		put_on_again(dp);
 }

@@ -9,13 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PORTS       65536U
-#define MOST_ADDRS  65536U
-#define MOST_PORTS  256U   /* addresses with ports: 512 KiB each */
-#define PUBLIC_HOPS 16384U /* of the hops; the rest is for hosts */
+#define PORTS      65536U
+#define MOST_ADDRS 65536U
+#define MOST_PORTS 256U  /* addresses with ports: 512 KiB each */
+#define CHECK_MOST 4096U /* hops that are asked for at once, each by netlink */
 
-#define ONCE(x)     (*(volatile __typeof__(x) *)&(x))
+#define ONCE(x)    (*(volatile __typeof__(x) *)&(x))
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes there */
 static void store_mark(maps_mark *at, maps_mark mark)
 {
 	__atomic_store_n(at, mark, __ATOMIC_RELEASE);
@@ -63,168 +64,6 @@ static bool place_of(const struct keep *k, uint32_t addr, uint32_t *place)
 		}
 	}
 	return false;
-}
-
-/* --- hops --- */
-
-static struct keep_hop *hop_find(
-	const struct keep *k, enum forward_link link, uint32_t dst)
-{
-	const uint32_t key[] = { link, dst };
-
-	return htab_find(&k->hops, key);
-}
-
-static void hop_write(struct keep *k, uint32_t index, const struct maps_hop *to)
-{
-	struct maps_hop *h = &k->hop[index];
-	uint8_t valid = (uint8_t)(h->reserved + 1);
-
-	if (to->valid && h->valid && memcmp(h, to, sizeof h->to + sizeof h->from) == 0)
-		return;
-	__atomic_store_n(&h->valid, 0, __ATOMIC_SEQ_CST);
-	memcpy(h, to, sizeof h->to + sizeof h->from);
-	h->reserved = valid ? valid : 1;
-	if (to->valid)
-		__atomic_store_n(&h->valid, (uint8_t)h->reserved, __ATOMIC_RELEASE);
-}
-
-static struct keep_hop *hop_new(struct keep *k, enum forward_link link, uint32_t dst)
-{
-	struct keep_hop *e = k->n_free_hop ? calloc(1, sizeof *e) : NULL;
-
-	if (!e)
-		return NULL;
-	e->link = link;
-	e->dst = dst;
-	e->index = k->free_hop[--k->n_free_hop];
-	hop_write(k, e->index, &k->none);
-	htab_add(&k->hops, e);
-	return e;
-}
-
-static void hop_free(struct keep *k, struct keep_hop *e)
-{
-	hop_write(k, e->index, &k->none);
-	k->free_hop[k->n_free_hop++] = e->index;
-	htab_del(&k->hops, e);
-	free(e);
-}
-
-/* The hop of a lease's host; 0: none left, the slow path has it. */
-static uint16_t hop_take(struct keep *k, uint32_t host)
-{
-	struct keep_hop *e = hop_find(k, LINK_PRIVATE, host);
-
-	if (!e)
-		e = hop_new(k, LINK_PRIVATE, host);
-	if (!e)
-		return 0;
-	e->users++;
-	return (uint16_t)e->index;
-}
-
-static void hop_leave(struct keep *k, uint32_t host)
-{
-	struct keep_hop *e = hop_find(k, LINK_PRIVATE, host);
-
-	if (e && --e->users == 0)
-		hop_free(k, e);
-}
-
-struct hop_list {
-	struct keep_hop **at;
-	uint32_t n;
-};
-
-static void on_public(void *entry, void *ctx)
-{
-	struct keep_hop *e = entry;
-	struct hop_list *l = ctx;
-
-	if (e->link == LINK_PUBLIC)
-		l->at[l->n++] = e;
-}
-
-/* Too many destinations: all are learned anew. */
-static void public_flush(struct keep *k)
-{
-	struct hop_list l = { calloc(k->hops.n + 1, sizeof(struct keep_hop *)), 0 };
-
-	if (!l.at)
-		return;
-	htab_each(&k->hops, on_public, &l);
-	for (uint32_t i = 0; i < l.n; i++) {
-		(void)bpf_map_delete_elem(k->routes, &l.at[i]->dst);
-		hop_free(k, l.at[i]);
-	}
-	free(l.at);
-}
-
-static struct keep_hop *public_hop(struct keep *k, uint32_t dst)
-{
-	struct keep_hop *e = hop_new(k, LINK_PUBLIC, dst);
-
-	if (!e || bpf_map_update_elem(k->routes, &dst, &e->index, BPF_ANY)) {
-		if (e)
-			hop_free(k, e);
-		public_flush(k);
-		return NULL; /* the next packet */
-	}
-	return e;
-}
-
-void keep_hop(struct keep *k, enum forward_link link, uint32_t dst, const uint8_t to[6])
-{
-	struct keep_hop *e = hop_find(k, link, dst);
-	struct maps_hop hop = { .valid = 1 };
-
-	if (!e && link == LINK_PUBLIC)
-		e = public_hop(k, dst);
-	if (!e)
-		return;
-	memcpy(hop.to, to, sizeof hop.to);
-	memcpy(hop.from, k->conf->mac[link], sizeof hop.from);
-	hop_write(k, e->index, &hop);
-}
-
-static void on_no_hop(void *entry, void *ctx)
-{
-	struct keep *k = ctx;
-
-	hop_write(k, ((struct keep_hop *)entry)->index, &k->none);
-}
-
-void keep_no_hops(struct keep *k)
-{
-	htab_each(&k->hops, on_no_hop, k);
-}
-
-struct used_call {
-	struct keep *k;
-	bool (*fn)(void *ctx, enum forward_link link, uint32_t dst);
-	void *ctx;
-};
-
-static void on_used(void *entry, void *ctx)
-{
-	struct keep_hop *e = entry;
-	struct used_call *c = ctx;
-	struct maps_hop *h = &c->k->hop[e->index];
-
-	if (!h->valid || !ONCE(h->used))
-		return;
-	ONCE(h->used) = 0;
-	if (!c->fn(c->ctx, (enum forward_link)e->link, e->dst))
-		hop_write(c->k, e->index, &c->k->none);
-}
-
-void keep_used_hops(struct keep *k,
-	bool (*fn)(void *ctx, enum forward_link link, uint32_t dst), void *ctx)
-{
-	struct used_call c = { k, fn, ctx };
-
-	htab_each(&k->hops, on_used, &c);
 }
 
 /* --- SPIs --- */
@@ -442,7 +281,7 @@ static void record_end(struct keep *k, uint32_t at)
 	__atomic_store_n(&k->lease[at].generation, 0, __ATOMIC_SEQ_CST);
 	k->use[at] = KEEP_FREE;
 	k->free_lease[k->n_free_lease++] = at;
-	hop_leave(k, host);
+	keep_hop_leave(k, host);
 }
 
 /* Where a predecessor had this lease's first key, a record of the same holder. */
@@ -487,7 +326,7 @@ static maps_mark record_take(struct keep *k, uint32_t place, const struct tlease
 	uint32_t at = k->free_lease[--k->n_free_lease];
 	k->use[at] = KEEP_LIVE;
 	k->lease[at].host = l->host;
-	k->lease[at].hop = hop_take(k, l->host);
+	k->lease[at].hop = keep_hop_take(k, l->host);
 	return MAPS_MARK(at, next_generation(k));
 }
 
@@ -635,25 +474,6 @@ void keep_out_spi(struct keep *k, const struct learned *e, bool there)
 
 /* --- begin and end --- */
 
-/* A predecessor's hop, under its old number. */
-static struct keep_hop *hop_left(
-	struct keep *k, enum forward_link link, uint32_t dst, uint32_t index)
-{
-	struct keep_hop *e = hop_find(k, link, dst);
-
-	if (e || index == 0 || index >= MAPS_HOPS)
-		return e;
-	e = calloc(1, sizeof *e);
-	if (!e)
-		return NULL;
-	e->link = link;
-	e->dst = dst;
-	e->index = index;
-	k->hop[index].used = 1; /* so that keep_used_hops() looks at it */
-	htab_add(&k->hops, e);
-	return e;
-}
-
 static void take_records(struct keep *k)
 {
 	for (uint32_t i = k->n_leases; i-- > 0;) {
@@ -663,22 +483,10 @@ static void take_records(struct keep *k)
 			k->free_lease[k->n_free_lease++] = i;
 			continue;
 		}
-		struct keep_hop *e = hop_left(k, LINK_PRIVATE, r->host, r->hop);
+		struct keep_hop *e = keep_hop_left(k, LINK_PRIVATE, r->host, r->hop);
 		k->use[i] = KEEP_LEFT;
 		if (e)
 			e->users++;
-	}
-}
-
-static void take_routes(struct keep *k)
-{
-	uint32_t dst, next, index, *before = NULL;
-
-	while (bpf_map_get_next_key(k->routes, before, &next) == 0) {
-		dst = next;
-		before = &dst;
-		if (bpf_map_lookup_elem(k->routes, &dst, &index) == 0)
-			(void)hop_left(k, LINK_PUBLIC, dst, index);
 	}
 }
 
@@ -730,7 +538,7 @@ int keep_init(struct keep *k, struct maps_conf *conf, uint64_t secret)
 	if (!k->use || !k->free_lease || !k->free_port || !k->free_hop)
 		return -ENOMEM;
 	take_records(k);
-	take_routes(k);
+	keep_take_routes(k);
 	return find_free(k);
 }
 
@@ -777,17 +585,52 @@ static void settle_spis(struct keep *k)
 	}
 }
 
-/* What was learned is learned again, so that errors that quote it find their host. */
-static void settle_out_spis(struct keep *k)
+static struct tlease *lease_of_mark(
+	struct tables *t, uint32_t host, uint32_t nb, maps_mark mark)
 {
-	struct maps_out_spi key;
+	const struct tpair *pair = tables_pair(t, host, nb);
+	struct tlease *l = pair ? LIST_FIRST(&pair->leases) : NULL;
 
-	while (bpf_map_get_next_key(k->out_spis, NULL, &key) == 0)
-		if (bpf_map_delete_elem(k->out_spis, &key))
-			break;
+	while (l && l->mark != mark)
+		l = LIST_NEXT(l, of_pair);
+	return l;
 }
 
-void keep_settle(struct keep *k)
+/* What a predecessor learned is learned again, so that errors that quote it find their
+ * host; what belongs to no lease goes. */
+static void settle_out_spi(
+	struct keep *k, struct tables *t, const struct maps_out_spi *spi, uint64_t now_ms)
+{
+	const struct learned_key key = { spi->nb, spi->peer, spi->proto, spi->spi };
+	maps_mark mark;
+
+	if (bpf_map_lookup_elem(k->out_spis, spi, &mark))
+		return;
+	uint32_t at = (uint32_t)mark;
+	struct tlease *l = at < k->n_leases
+				   ? lease_of_mark(t, k->lease[at].host, spi->nb, mark)
+				   : NULL;
+	if (!l || !learned_refresh(&t->learned[LEARNED_SPI], &key, l, spi->peer, now_ms))
+		(void)bpf_map_delete_elem(k->out_spis, spi);
+}
+
+/* The keys first: the walk would not survive changes. */
+static void settle_out_spis(struct keep *k, struct tables *t, uint64_t now_ms)
+{
+	struct maps_out_spi *key = calloc(MAPS_OUT_SPIS, sizeof *key);
+	uint32_t n = 0;
+
+	if (!key)
+		return;
+	while (n < MAPS_OUT_SPIS &&
+		bpf_map_get_next_key(k->out_spis, n ? &key[n - 1] : NULL, &key[n]) == 0)
+		n++;
+	for (uint32_t i = 0; i < n; i++)
+		settle_out_spi(k, t, &key[i], now_ms);
+	free(key);
+}
+
+void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms)
 {
 	static const struct range every = { 0, PORTS - 1 };
 
@@ -803,7 +646,7 @@ void keep_settle(struct keep *k)
 		addr_take(k, place, address);
 	}
 	settle_spis(k);
-	settle_out_spis(k);
+	settle_out_spis(k, t, now_ms);
 }
 
 void keep_fini(struct keep *k)

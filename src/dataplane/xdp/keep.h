@@ -53,22 +53,35 @@ void keep_fini(struct keep *k);
  */
 int keep_install(struct keep *k, struct tables *t, const struct lease *lease);
 void keep_remove(struct keep *k, struct tables *t, uint32_t bind_id);
-/* What a predecessor left and nobody installed again goes. */
-void keep_settle(struct keep *k);
+/* What a predecessor left and nobody installed again goes; what it learned is learned. */
+void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms);
 
 /* Links, MTUs, tunnel ends, own addresses. */
 void keep_conf(struct keep *k, const uint8_t mac[LINKS][6]);
 
 /* A destination's link address: kept if it is of use. */
 void keep_hop(struct keep *k, enum forward_link link, uint32_t dst, const uint8_t to[6]);
-/* Every hop is to be found anew. */
-void keep_no_hops(struct keep *k);
+/* Is there still a way there?  If so, it called keep_hop(). */
+typedef bool keep_find(void *ctx, enum forward_link link, uint32_t dst);
 /*
- * Call fn for each hop that packets used since the last call, so that its neighbour is
- * kept; false: the hop is gone.
+ * Ways may have changed: each hop is found again, at once where they are few (a packet
+ * then never waits for it), else with the next packet that needs it.
  */
-void keep_used_hops(struct keep *k,
-	bool (*fn)(void *ctx, enum forward_link link, uint32_t dst), void *ctx);
+void keep_check_hops(struct keep *k, keep_find *fn, void *ctx);
+/* Find those that packets used since the last call, so that their neighbours are kept. */
+void keep_used_hops(struct keep *k, keep_find *fn, void *ctx);
 
 void keep_path(struct keep *k, uint32_t host, uint16_t mtu);
 void keep_out_spi(struct keep *k, const struct learned *e, bool there);
+
+/* --- between keep.c and keep_hops.c --- */
+
+/* The hop of a lease's host, and an end of its use; 0: none left, the slow path has it.
+ */
+uint16_t keep_hop_take(struct keep *k, uint32_t host);
+void keep_hop_leave(struct keep *k, uint32_t host);
+/* A predecessor's hop, under its old number; NULL: there is none. */
+struct keep_hop *keep_hop_left(
+	struct keep *k, enum forward_link link, uint32_t dst, uint32_t index);
+/* A predecessor's destinations. */
+void keep_take_routes(struct keep *k);

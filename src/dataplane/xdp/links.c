@@ -20,12 +20,13 @@
 #define DEV_IFINDEX  1
 #define DEV_FEATURES 3
 #define ACT_NDO_XMIT 4
+#define ATTRS        8 /* that are looked at */
 
 static int on_attr(const struct nlattr *a, void *data)
 {
 	const struct nlattr **of = data;
 
-	if (mnl_attr_get_type(a) < 8)
+	if (mnl_attr_get_type(a) < ATTRS)
 		of[mnl_attr_get_type(a)] = a;
 	return MNL_CB_OK;
 }
@@ -38,9 +39,10 @@ static int on_answer(const struct nlmsghdr *m, void *data)
 
 /* One request; of[]: the attributes of its answer, in buf.  0 or -1. */
 static int ask(struct mnl_socket *s, char *buf, size_t size, struct nlmsghdr *m,
-	const struct nlattr *of[8])
+	const struct nlattr *of[ATTRS])
 {
-	memset(of, 0, 8 * sizeof *of);
+	for (int i = 0; i < ATTRS; i++)
+		of[i] = NULL;
 	m->nlmsg_flags = NLM_F_REQUEST;
 	if (mnl_socket_sendto(s, m, m->nlmsg_len) < 0)
 		return -1;
@@ -64,7 +66,7 @@ static struct nlmsghdr *request(char *buf, uint16_t family, uint8_t cmd)
 static int ask_features(struct mnl_socket *s, unsigned int index)
 {
 	char buf[8192];
-	const struct nlattr *of[8];
+	const struct nlattr *of[ATTRS];
 	struct nlmsghdr *m = request(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
 
 	mnl_attr_put_strz(m, CTRL_ATTR_FAMILY_NAME, "netdev");

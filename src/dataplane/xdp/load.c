@@ -21,13 +21,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-/* Generated, so not in our style of conversions. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wcast-qual"
-#include "xdp.skel.h"
-#pragma GCC diagnostic pop
+#include <xdp.skel.h> /* generated */
 
 #define PATH_SIZE 256
 
@@ -184,8 +178,16 @@ void load_unpin(const char *pins)
 {
 	char path[PATH_SIZE];
 
-	for (int i = 0; i < LINKS; i++)
-		(void)unlink(path_of(path, pins, link_names[i]));
+	/* Detached first: what is only unlinked goes some time later. */
+	for (int i = 0; i < LINKS; i++) {
+		int fd = bpf_obj_get(path_of(path, pins, link_names[i]));
+
+		if (fd < 0)
+			continue;
+		(void)bpf_link_detach(fd);
+		(void)close(fd);
+		(void)unlink(path);
+	}
 	(void)unlink(path_of(path, pins, "layout"));
 	for (size_t i = 0; i < MAPS; i++)
 		(void)unlink(path_of(path, pins, map_names[i]));
@@ -394,10 +396,13 @@ int load_attach(struct load *l, const unsigned int index[LINKS],
 {
 	enum load_mode most = most_for(index);
 	char name[IF_NAMESIZE];
+	int err = 0;
 
+	/* Both before the first program: each sends to the other's interface. */
+	for (int i = 0; i < LINKS && !err; i++)
+		err = load_set_link(l, (enum forward_link)i, index[i]);
 	for (int i = 0; i < LINKS; i++) {
 		detach(l, i);
-		int err = load_set_link(l, (enum forward_link)i, index[i]);
 		err = err ? err : attach(l, i, index[i], most);
 		if (!if_indextoname(index[i], name))
 			(void)snprintf(name, sizeof name, "%u", index[i]);
