@@ -19,7 +19,7 @@
 #define HOST    0x0a00000bU /* and the next ones */
 #define NB      0xcb007100U /* a /28, of which .1 is also the gateway's own */
 #define Y       0xc6336402U /* and the next ones */
-#define LEASES  8
+#define LEASES  8U
 
 /* Leases of every kind that the tables tell apart. */
 static const struct range ports[LEASES] = { { 20480, 20495 }, { 20496, 20511 },
@@ -28,49 +28,55 @@ static const struct range ports[LEASES] = { { 20480, 20495 }, { 20496, 20511 },
 static const struct range spis[LEASES] = { { 0x1000, 0x10ff }, { 0x1100, 0x1103 },
 	{ 0x2001, 0x2001 }, { 0x30000, 0x3ffff }, { 0, 0 }, { 0x5000, 0x501e }, { 0, 0 },
 	{ 0, 0 } };
-static const struct lease kinds[LEASES] = {
-	{ .host = HOST, .address = NB, .method = METHOD_RSIPSEC, .tunnel = TUNNEL_IPIP },
-	{ .host = HOST + 1,
+struct kind {
+	struct lease l;
+};
+static const struct kind kinds[LEASES] = {
+	{ { .host = HOST,
 		.address = NB,
 		.method = METHOD_RSIPSEC,
-		.tunnel = TUNNEL_GRE },
-	{ .host = HOST,
+		.tunnel = TUNNEL_IPIP } },
+	{ { .host = HOST + 1,
+		.address = NB,
+		.method = METHOD_RSIPSEC,
+		.tunnel = TUNNEL_GRE } },
+	{ { .host = HOST,
 		.address = NB + 2,
 		.method = METHOD_RSIPSEC,
 		.tunnel = TUNNEL_IPIP,
-		.remote = { .flow = REMOTE_MACRO, .addr = Y, .port = 0 } },
-	{ .host = HOST + 1,
+		.remote = { .flow = REMOTE_MACRO, .addr = Y, .port = 0 } } },
+	{ { .host = HOST + 1,
 		.address = NB + 1,
 		.method = METHOD_RSIPSEC,
 		.tunnel = TUNNEL_IPIP,
-		.remote = { .flow = REMOTE_MICRO, .addr = Y, .port = 80 } },
+		.remote = { .flow = REMOTE_MICRO, .addr = Y, .port = 80 } } },
 	/* The port of the one before, to be listened on: LISTEN may share it. */
-	{ .host = HOST + 1,
+	{ { .host = HOST + 1,
 		.address = NB + 1,
 		.method = METHOD_LISTEN,
 		.tunnel = TUNNEL_IPIP,
-		.remote = { .flow = REMOTE_MICRO, .addr = Y + 1, .port = 443 } },
-	{ .host = HOST + 2,
+		.remote = { .flow = REMOTE_MICRO, .addr = Y + 1, .port = 443 } } },
+	{ { .host = HOST + 2,
 		.address = NB,
 		.method = METHOD_RSIPSEC,
 		.tunnel = TUNNEL_IPIP,
-		.remote = { .flow = REMOTE_MICRO, .addr = Y, .port = 443 } },
-	{ .host = HOST + 2,
+		.remote = { .flow = REMOTE_MICRO, .addr = Y, .port = 443 } } },
+	{ { .host = HOST + 2,
 		.address = NB + 3,
 		.method = METHOD_RSAP_IP,
-		.tunnel = TUNNEL_GRE },
-	{ .host = HOST + 2,
+		.tunnel = TUNNEL_GRE } },
+	{ { .host = HOST + 2,
 		.address = NB + 4,
 		.method = METHOD_RSA_IP,
 		.tunnel = TUNNEL_IPIP,
-		.remote = { .flow = REMOTE_MACRO, .addr = Y, .port = 0 } },
+		.remote = { .flow = REMOTE_MACRO, .addr = Y, .port = 0 } } },
 };
 
 struct differ {
 	struct forward f;
 	struct shadow s;
 	uint64_t state;
-	struct lease lease[LEASES];
+	struct kind lease[LEASES];
 	bool there[LEASES];
 };
 
@@ -106,14 +112,14 @@ static void on_misuse(void *ctx, uint32_t host, uint16_t error, uint32_t bind_id
 static void change_lease(struct differ *d)
 {
 	uint32_t i = below(d, LEASES);
-	struct lease *l = &d->lease[i];
+	struct lease *l = &d->lease[i].l;
 
 	if (d->there[i] && one_in(d, 2)) {
 		keep_remove(&d->s.keep, &d->f.tables, l->bind_id);
 		d->there[i] = false;
 		return;
 	}
-	*l = kinds[i];
+	*l = kinds[i].l;
 	l->bind_id = i + 1;
 	l->gateway = NA;
 	l->expires_ms = UINT64_MAX;
@@ -245,8 +251,8 @@ static uint16_t put_outer(
 /* One packet; how long it is with what is behind it. */
 static uint16_t make(struct differ *d, uint8_t *p, bool out)
 {
-	struct lease any = kinds[below(d, LEASES)];
-	const struct lease *l = &d->lease[below(d, LEASES)];
+	struct lease any = kinds[below(d, LEASES)].l;
+	const struct lease *l = &d->lease[below(d, LEASES)].l;
 	uint16_t len, front = 0;
 
 	if (l->host == 0)
@@ -306,7 +312,7 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < n && differing < 10; i++) {
 		bool out = one_in(d, 2), taken;
 
-		if (i < LEASES * 4 || one_in(d, 200))
+		if (i < (uint64_t)LEASES * 4 || one_in(d, 200))
 			change_lease(d);
 		uint16_t len = make(d, packet, out);
 		const char *fault = shadow_packet(&d->s, out ? LINK_PRIVATE : LINK_PUBLIC,

@@ -98,7 +98,7 @@ static void same_id(uint8_t *want, const uint8_t *have)
 }
 
 static const char *check_redirect(
-	struct shadow *s, enum forward_link from, uint8_t *frame, size_t len)
+	struct shadow *s, enum forward_link from, const uint8_t *frame, size_t len)
 {
 	enum forward_link to = from == LINK_PRIVATE ? LINK_PUBLIC : LINK_PRIVATE;
 	struct shadow_sent *w = &s->sent[0];
@@ -147,8 +147,10 @@ static void counters(struct shadow *s, struct dp_stats *slow, struct dp_stats *f
 	load_stats(&s->load, fast);
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): the kernel writes to out */
 static int run(struct shadow *s, enum forward_link link, const uint8_t *p, size_t len,
 	uint8_t *out, uint32_t *out_len)
+/* NOLINTEND(readability-non-const-parameter) */
 {
 	uint8_t in[ETH_HLEN + 2048] = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in,
