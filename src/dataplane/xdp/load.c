@@ -458,6 +458,8 @@ void load_stats(const struct load *l, struct dp_stats *add)
 
 void load_close(struct load *l)
 {
+	if (!l->skel) /* not even opened: its descriptors are not set */
+		return;
 	for (int i = 0; i < LINKS; i++)
 		if (l->link[i].fd >= 0)
 			(void)close(l->link[i].fd);
