@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Gateway, wait_for
 
-NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
+NET_ADMIN, NET_RAW, PERFMON, BPF = 1 << 12, 1 << 13, 1 << 38, 1 << 39
 
 
 class Namespace:
@@ -81,25 +81,45 @@ def refused(g):
     return status, g.log.read_text()
 
 
-def test_rights_that_the_driver_needs_and_no_others(carrying, namespace):
-    g = configure(carrying).start()
+@pytest.fixture(params=["packet", "xdp"])
+def driver(request, tmp_path, namespace):
+    """Each driver that runs here."""
+    if request.param == "packet":
+        return "packet"
+    (tmp_path / "probe").mkdir()
+    probe = configure(Gateway(tmp_path / "probe", namespace.enter), "xdp")
+    probe.start(expect_ready=False)
+    ready = "ready" in probe.read_line()
+    status = probe.stop() if ready else probe.process.wait(20)
+    probe.close()
+    if not ready:
+        pytest.skip("driver xdp does not run here: " + probe.log.read_text().strip()[-200:])
+    assert status == 0
+    return "xdp"
+
+
+def test_rights_that_the_driver_needs_and_no_others(carrying, driver):
+    g = configure(carrying, driver).start()
     status = status_of(g)
+    rights = NET_ADMIN | NET_RAW | (BPF | PERFMON if driver == "xdp" else 0)
     for name in ("CapPrm", "CapEff", "CapBnd"):
-        assert int(status[name], 16) == NET_ADMIN | NET_RAW, name
-    assert status["NoNewPrivs"].strip() == "1" and int(status["Threads"]) == 1
-    assert g.json("show", "status")["driver"] == "packet"
+        assert int(status[name], 16) == rights, name
+    assert status["NoNewPrivs"].strip() == "1"
+    assert g.json("show", "status")["driver"] == driver
 
 
-def test_nothing_is_left_behind(carrying, namespace):
+def test_nothing_is_left_behind(carrying, namespace, driver):
     before = namespace.run("nft", "list", "ruleset")
-    g = configure(carrying).start()
+    links = namespace.run("ip", "-o", "link")
+    g = configure(carrying, driver).start()
     assert namespace.run("nft", "list", "ruleset") != before
     assert g.stop() == 0
     assert namespace.run("nft", "list", "ruleset") == before
+    assert namespace.run("ip", "-o", "link") == links
 
 
-def test_killed_and_started_again(carrying, namespace):
-    g = configure(carrying).start()
+def test_killed_and_started_again(carrying, namespace, driver):
+    g = configure(carrying, driver).start()
     first = namespace.run("nft", "list", "ruleset")
     g.stop(signal.SIGKILL)
     g.start()
@@ -122,11 +142,11 @@ def test_interface_that_is_not_there(carrying):
     assert status == 1 and "wan7" in text
 
 
-def test_pool_changed_by_a_reload(carrying, namespace):
+def test_pool_changed_by_a_reload(carrying, namespace, driver):
     """The data plane is opened anew, with the rights that are left."""
-    g = configure(carrying).start()
+    g = configure(carrying, driver).start()
     before = namespace.run("nft", "list", "ruleset")
-    configure(g, addresses="203.0.113.0/29")
+    configure(g, driver, addresses="203.0.113.0/29")
     assert "configuration taken" in g.reload()
     after = namespace.run("nft", "list", "ruleset")
     assert "203.0.113.0/29" in after and after != before
