@@ -38,13 +38,10 @@ static int interfaces_take(
 
 int plane_choose(struct plane *p, const struct conf *conf, char *why, size_t why_size)
 {
-	const char *name = conf->driver;
+	bool is_auto = strcmp(conf->driver, "auto") == 0;
+	const char *name = is_auto ? "xdp" : conf->driver;
 
-	if (strcmp(name, "auto") == 0) {
-		name = "packet";
-		log_info("data plane driver chosen", "driver=%s reason=\"%s\"", name,
-			"it runs everywhere; xdp is faster and to be asked for");
-	}
+	p->fallback = is_auto ? dp_driver_find("packet") : NULL;
 	p->driver = dp_driver_find(name);
 	if (p->driver == NULL) {
 		(void)snprintf(why, why_size,
@@ -173,9 +170,28 @@ static int driver_open(
 	return err;
 }
 
-int plane_open(struct plane *p, const struct conf *conf, char *why, size_t why_size)
+/* The first opening of "auto": xdp where BPF loads, else packet, and which it was. */
+static int auto_open(struct plane *p, const struct conf *conf, char *why, size_t why_size)
 {
 	int err = driver_open(p, conf, why, why_size);
+
+	if (err != 0) {
+		p->driver = p->fallback;
+		log_info("data plane driver chosen", "driver=%s reason=\"xdp: %s\"",
+			p->driver->name, why);
+		why[0] = 0;
+		err = driver_open(p, conf, why, why_size);
+	} else {
+		log_info("data plane driver chosen", "driver=%s", p->driver->name);
+	}
+	p->fallback = NULL;
+	return err;
+}
+
+int plane_open(struct plane *p, const struct conf *conf, char *why, size_t why_size)
+{
+	int err = p->fallback != NULL ? auto_open(p, conf, why, why_size)
+				      : driver_open(p, conf, why, why_size);
 
 	if (err != 0) {
 		p->dp = NULL;

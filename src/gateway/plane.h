@@ -13,8 +13,9 @@
 #define PLANE_WHY 512
 
 struct plane {
-	const struct dp_driver *driver; /* NULL before plane_choose() */
-	struct dp *dp;                  /* NULL while closed */
+	const struct dp_driver *driver;   /* NULL before plane_choose() */
+	const struct dp_driver *fallback; /* of driver "auto": when that cannot open */
+	struct dp *dp;                    /* NULL while closed */
 	char private_interface[IF_NAMESIZE], public_interface[IF_NAMESIZE];
 	struct dp_events events;
 	uv_loop_t *loop;

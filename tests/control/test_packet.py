@@ -128,11 +128,21 @@ def test_killed_and_started_again(carrying, namespace, driver):
     assert namespace.run("nft", "list", "ruleset") == ""
 
 
-def test_auto_says_which_driver_it_is(carrying):
+# interfaces: auto is xdp where BPF loads, else packet, and says which.
+def test_auto_says_which_driver_it_is(carrying, driver):
     g = configure(carrying, "auto").start()
-    driver = g.json("show", "status")["driver"]
-    assert driver in ("xdp", "packet")
-    assert f"data plane driver chosen driver={driver}" in g.log.read_text()
+    chosen = g.json("show", "status")["driver"]
+    assert f"data plane driver chosen driver={chosen}" in g.log.read_text()
+    assert driver == "packet" or chosen == "xdp"
+
+
+def test_auto_without_bpf_is_packet(carrying, namespace):
+    """The rights for BPF are what is missing; the log has the reason."""
+    carrying.wrapper = [*namespace.enter, "setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin",
+        "--inh-caps", "-bpf,-perfmon,-sys_admin"]
+    g = configure(carrying, "auto").start()
+    assert g.json("show", "status")["driver"] == "packet"
+    assert 'driver chosen driver=packet reason="xdp: ' in g.log.read_text()
 
 
 def test_interface_that_is_not_there(carrying):
