@@ -282,6 +282,7 @@ uint16_t bind_on_extend(struct engine *e, struct request *q)
 		timers_set(&e->timers, &b->timer, expires_ms);
 		emit_keep_bind(e, b, false);
 		reg_outlast(e, q->reg, expires_ms);
+		emit_install(e, b); /* nothing there outlives its lease by itself */
 		emit_audit_bind(e, AUDIT_EXTEND, END_FREED, b, q->now_ms);
 	}
 	m.bind_id = b->id;

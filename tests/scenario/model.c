@@ -258,19 +258,14 @@ static bool remotes_equal(const struct lease *a, const struct lease *b)
 		       memcmp(a->remote_name, b->remote_name, a->remote_name_len) == 0);
 }
 
-bool lease_same(const struct lease *a, const struct lease *b)
+bool lease_equal(const struct lease *a, const struct lease *b)
 {
 	return lease_same_tuple(a, b) && a->client_id == b->client_id &&
 	       a->bind_id == b->bind_id && a->gateway == b->gateway &&
 	       a->method == b->method && a->tunnel == b->tunnel &&
 	       a->remote.flow == b->remote.flow && a->remote.addr == b->remote.addr &&
 	       a->remote.port == b->remote.port && remotes_equal(a, b) &&
-	       a->granted_ms == b->granted_ms;
-}
-
-bool lease_equal(const struct lease *a, const struct lease *b)
-{
-	return lease_same(a, b) && a->expires_ms == b->expires_ms;
+	       a->granted_ms == b->granted_ms && a->expires_ms == b->expires_ms;
 }
 
 /* The counter may lag, and a TCP connection does not survive; the rest is all kept. */

@@ -45,8 +45,6 @@ const struct resting *model_resting_at(const struct model *m, size_t i);
 
 /* Do both hold the same numbers on the same address for the same host? */
 bool lease_same_tuple(const struct lease *a, const struct lease *b);
-/* Are all members equal, but for the time that an extension moves? */
-bool lease_same(const struct lease *a, const struct lease *b);
 /* Are all members equal? */
 bool lease_equal(const struct lease *a, const struct lease *b);
 bool registration_equal(const struct registration *a, const struct registration *b);

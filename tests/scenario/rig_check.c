@@ -376,7 +376,7 @@ bool rig_check(struct rig *r)
 	engine_each_registration(r->engine, take_registration, &engine);
 	leases_equal(r, &engine, &r->store, "the store", lease_equal);
 	/* The data plane is not told of extensions: it ends a lease only when told to. */
-	leases_equal(r, &engine, &r->plane, "the data plane", lease_same);
+	leases_equal(r, &engine, &r->plane, "the data plane", lease_equal);
 	registrations_equal(r, &engine);
 	promises_kept(r, &engine);
 	owners(r, &engine);
