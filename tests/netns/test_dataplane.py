@@ -251,6 +251,17 @@ def test_link_down_and_up(net):
     net.at_host(lambda p: ESP in p and p[ESP].seq == 7)
 
 
+def served_again(n):
+    """A host's packet gets out, once the driver has heard of the new link."""
+    for _ in range(20):
+        n.from_host(esp(0x35, 1, src=NB, dst=Y))
+        try:
+            return n.peer.expect(lambda f: ESP in f, 0.5)
+        except AssertionError as fault:
+            last = fault
+    raise last
+
+
 # A link that is deleted and made anew under its name is served again.
 def test_link_made_anew(kind):
     n = dpnet.Net("a", kind=kind)
@@ -264,13 +275,12 @@ def test_link_made_anew(kind):
         n.ip(n.n, "link", "set", "wan0", "up")
         n.ip(n.n, "addr", "add", f"{WAN}/24", "dev", "wan0")
         n.peer = dpnet.Port(n.y, "eth0", n.mac(n.n, "wan0"))
-        n.from_host(esp(0x35, 1, src=NB, dst=Y))
-        n.at_peer(lambda p: p.proto == 50)
+        served_again(n)
         n.from_peer(esp(0x1001, 1))
         n.at_host(lambda p: ESP in p)
         n.from_peer(IP(src=Y, dst=NB) / TCP(sport=1, dport=22, flags="S"))
         n.from_peer(IP(src=Y, dst=NB) / ICMP(type=8, id=3))
-        assert ICMP in n.at_peer(lambda p: p.src in (NB, WAN))
+        assert ICMP in n.at_peer(lambda p: p.src in (NB, WAN) and p.proto != 50)
     finally:
         n.close()
 
