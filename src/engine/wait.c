@@ -279,13 +279,13 @@ void name_start(struct engine *e, struct named *n, uint64_t now_ms)
 
 	n->token = ++e->token;
 	table_add(&e->asked, n->token, &n->timer);
-	timers_set(&e->timers, &n->timer, now_ms + AGAIN_MIN_S * 1000 - spread);
+	timers_set(&e->timers, &n->timer, now_ms + AGAIN_MIN_S * 1000ULL - spread);
 }
 
 /* Again in a while, whether an answer comes or not. */
 void name_ask(struct engine *e, struct named *n, uint64_t now_ms)
 {
-	timers_set(&e->timers, &n->timer, now_ms + AGAIN_MIN_S * 1000);
+	timers_set(&e->timers, &n->timer, now_ms + AGAIN_MIN_S * 1000ULL);
 	emit_resolve(e, n->token, n->name, n->len, false);
 }
 
