@@ -55,16 +55,16 @@ static bool check_bind(struct check *c, const struct reg *r, const struct bind *
 static bool check_waiting(struct check *c, const struct reg *r)
 {
 	const struct waiting *w = r->waiting;
-	size_t bytes = 0, n = 0;
+	size_t bytes = 0;
 
 	if (w == NULL)
 		return true;
 	if (w->reg != r || w->timer.place == 0 ||
 		table_find(&c->e->asked, w->token) != &w->timer)
 		return fault(c, "what client %u waits for never comes", r->client_id);
-	for (const struct kept *k = w->behind; k != NULL; k = k->next, n++)
-		bytes += k->len;
-	if (n != w->n_behind || n > BEHIND_MAX || bytes + w->request->len != w->bytes)
+	for (size_t i = 0; i < w->n_behind && i < BEHIND_MAX; i++)
+		bytes += w->behind[i]->len;
+	if (w->n_behind > BEHIND_MAX || bytes + w->request->len != w->bytes)
 		return fault(c, "what waits of client %u is miscounted", r->client_id);
 	return true;
 }

@@ -115,7 +115,6 @@ enum where { WHERE_UNKNOWN, WHERE_LOCAL, WHERE_REMOTE };
 
 /* A message in memory of its own. */
 struct kept {
-	struct kept *next;
 	struct peer from;
 	size_t len;
 	uint8_t bytes[];
@@ -127,7 +126,7 @@ struct waiting {
 	struct reg *reg;
 	uint64_t token;
 	struct kept *request;
-	struct kept *behind; /* over TCP, in order */
+	struct kept *behind[BEHIND_MAX]; /* over TCP, in order */
 	size_t n_behind, bytes;
 	bool gone; /* its connection ended */
 	uint8_t n_names;

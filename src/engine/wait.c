@@ -32,20 +32,12 @@ static struct kept *kept_new(const struct peer *from, const uint8_t *bytes, size
 	return k;
 }
 
-static void kept_free(struct kept *k)
-{
-	while (k != NULL) {
-		struct kept *next = k->next;
-
-		free(k);
-		k = next;
-	}
-}
-
 void wait_fini(struct waiting *w)
 {
-	kept_free(w->request);
-	kept_free(w->behind);
+	free(w->request);
+	for (size_t i = 0; i < w->n_behind; i++)
+		free(w->behind[i]);
+	w->n_behind = 0;
 }
 
 static bool has_room(const struct engine *e, size_t len)
@@ -126,13 +118,13 @@ void wait_drop(struct engine *e, struct waiting *w)
 /* What came after it takes its turn; one of them may wait in its place. */
 static void follow(struct engine *e, struct waiting *w, uint64_t now_ms)
 {
-	while (w->behind != NULL) {
-		struct kept *k = w->behind;
+	for (size_t i = 0; i < w->n_behind; i++) {
+		struct kept *k = w->behind[i];
 
-		w->behind = k->next;
 		engine_take(e, &k->from, k->bytes, k->len, now_ms);
 		free(k);
 	}
+	w->n_behind = 0;
 }
 
 static void go_on(struct engine *e, struct waiting *w, const uint32_t *addresses,
@@ -222,16 +214,14 @@ bool wait_is_duplicate(
 static bool get_behind(struct engine *e, struct waiting *w, const struct peer *from,
 	const uint8_t *bytes, size_t len)
 {
-	struct kept **at = &w->behind;
+	struct kept *k;
 
 	if (w->n_behind >= BEHIND_MAX || !has_room(e, len))
 		return false;
-	while (*at != NULL)
-		at = &(*at)->next;
-	*at = kept_new(from, bytes, len);
-	if (*at == NULL)
+	k = kept_new(from, bytes, len);
+	if (k == NULL)
 		return false;
-	w->n_behind++;
+	w->behind[w->n_behind++] = k;
 	w->bytes += len;
 	e->waiting_bytes += len;
 	return true;
