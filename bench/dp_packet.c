@@ -286,7 +286,14 @@ static void drive(const struct bench *b, int ready, int until)
 	const struct range ports = { 1024, 65535 }, spis = { SPI, SPI + 255 };
 	const uint32_t na = NA;
 	const struct dp_pool pool = { &address, 1, &ports, 1 };
-	const struct dp_conf conf = { "lan0", "wan0", &na, 1, &pool, 1, NULL, 0 };
+	const struct dp_conf conf = {
+		.private_interface = "lan0",
+		.public_interface = "wan0",
+		.tunnel_ends = &na,
+		.n_tunnel_ends = 1,
+		.pools = &pool,
+		.n_pools = 1,
+	};
 	const struct dp_events events = { 0 };
 	const struct lease lease = { .bind_id = 1,
 		.host = X1,

@@ -135,6 +135,8 @@ static int check_dataplane(
 	conf->driver = drivers[d->driver.n];
 	conf->private_interface = d->private_interface.text;
 	conf->public_interface = d->public_interface.text;
+	conf->ike_only_host = d->ike_from_peer.n == 1;
+	conf->ike_mappings = d->ike_mappings.n;
 	return err;
 }
 

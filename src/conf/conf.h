@@ -44,6 +44,8 @@ struct conf {
 	const char *state_dir, *control_socket;
 	const char *driver; /* "auto", "xdp", "packet", "none" */
 	const char *private_interface, *public_interface; /* "" when not set */
+	bool ike_only_host;                               /* ike-from-peer */
+	uint32_t ike_mappings;                            /* at once */
 	const struct conf_taken *taken;                   /* one a pool */
 	size_t n_taken;
 	bool metrics; /* served at metrics_listen */

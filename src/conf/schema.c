@@ -18,6 +18,7 @@
 
 static const char *const transports[] = { "tcp", "udp", NULL };
 static const char *const drivers[] = { "auto", "xdp", "packet", "none", NULL };
+static const char *const from_peer[] = { "drop", "only-host", NULL };
 static const char *const methods[] = { "rsa-ip", "rsap-ip", "rsipsec", NULL };
 static const char *const tunnels[] = { "ipip", "gre", NULL };
 static const char *const local_flows[] = { "macro", "micro", NULL };
@@ -41,6 +42,8 @@ const struct conf_option conf_options[] = {
 	{ "dataplane", "driver", KIND_WORD, ONE, "auto", ANY, drivers, AT(dataplane, driver) },
 	{ "dataplane", "private-interface", KIND_TEXT, ONE, "", ANY, NULL, AT(dataplane, private_interface) },
 	{ "dataplane", "public-interface", KIND_TEXT, ONE, "", ANY, NULL, AT(dataplane, public_interface) },
+	{ "dataplane", "ike-from-peer", KIND_WORD, ONE, "drop", ANY, from_peer, AT(dataplane, ike_from_peer) },
+	{ "dataplane", "ike-mappings", KIND_NUMBER, ONE, "1048576", 64, 16777216, NULL, AT(dataplane, ike_mappings) },
 
 	{ "pool", "addresses", KIND_PREFIX, LIST, "", ANY, NULL, AT(pool, addresses) },
 	{ "pool", "dedicated", KIND_PREFIX, LIST, "", ANY, NULL, AT(pool, dedicated) },

@@ -40,7 +40,7 @@ struct conf_gateway {
 	int line;
 };
 struct conf_dataplane {
-	struct conf_number driver;
+	struct conf_number driver, ike_from_peer, ike_mappings;
 	struct conf_string private_interface, public_interface;
 	int line;
 };

@@ -23,6 +23,7 @@ enum dp_reason {
 	DP_NO_SPI,
 	DP_NO_COOKIE,
 	DP_COOKIE_INUSE,
+	DP_COOKIE_FULL, /* no room for another IKE mapping */
 	DP_IKE_SHORT,
 	DP_INGRESS_POLICY,
 	DP_NOT_CONTACTED,
@@ -86,6 +87,12 @@ struct dp_conf {
 	 */
 	const char *pins;
 	size_t room; /* leases to have room for in the kernel; 0: the usual number */
+	uint32_t ike_mappings; /* at once; 0: the usual number */
+	/*
+	 * IKE that a peer begins (RFC 3104 appendix E) goes to the host that talks with
+	 * it, when exactly one does; else it is dropped.
+	 */
+	bool ike_only_host;
 };
 
 struct dp;

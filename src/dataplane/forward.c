@@ -81,12 +81,13 @@ int forward_init(struct forward *f, const struct dp_conf *conf,
 	f->events = *events;
 	f->out = *out;
 	f->mtu[LINK_PRIVATE] = f->mtu[LINK_PUBLIC] = 1500;
+	f->ike_only_host = conf->ike_only_host;
 	f->next_id = (uint16_t)(secret >> 48);
 	int err = copy_pools(f, conf);
 	err = err ? err
 		  : copy_sorted(&f->tunnel_ends, &f->n_tunnel_ends, conf->tunnel_ends,
 			    conf->n_tunnel_ends);
-	err = err ? err : tables_init(&f->tables, secret);
+	err = err ? err : tables_init(&f->tables, conf->ike_mappings, secret);
 	err = err ? err : reasm_init(&f->outer, secret);
 	err = err ? err : reasm_init(&f->inner, secret);
 	if (err)

@@ -56,6 +56,7 @@ struct forward {
 	void (*path)(void *ctx, uint32_t host, uint16_t mtu);
 	void *path_ctx;
 	struct limit errors, echoes, walks;
+	bool ike_only_host; /* see dp_conf */
 	uint64_t swept_ms;
 	uint16_t next_id;
 	uint8_t scratch[65536]; /* one outer packet about to be fragmented */

@@ -13,7 +13,7 @@
 
 #define ECHOES_PER_S 1000
 #define ECHOES_BURST 1000
-/* Searches through everything learned, for errors that quote too little. */
+/* Searches through what one host has, for packets that say too little. */
 #define WALKS_PER_S 50
 #define WALKS_BURST 50
 
@@ -31,22 +31,23 @@ static struct learned *ike_find(struct pass *s, const uint32_t cookie[2])
 	return learned_find(&s->f->tables.learned[LEARNED_IKE], &key, s->now_ms);
 }
 
-/* Has the holder of this lease IKE with the sender, through any lease on this address? */
-static bool has_ike_with(struct pass *s, const struct tlease *holder)
+/* The lease on this address by which the host talks with the peer, or NULL. */
+static struct tlease *talks_with(
+	struct pass *s, enum learned_kind kind, uint32_t host, uint32_t peer)
 {
-	const struct tpair *pair = tables_pair(&s->f->tables, holder->host, s->ip.dst);
+	const struct tpair *pair = tables_pair(&s->f->tables, host, s->ip.dst);
 	const struct learned *e;
-	const struct tlease *l;
+	struct tlease *l;
 
 	if (!pair)
-		return false;
+		return NULL;
 	for (l = LIST_FIRST(&pair->leases); l; l = LIST_NEXT(l, of_pair)) {
-		e = TAILQ_FIRST(&l->learned[LEARNED_IKE].list);
+		e = TAILQ_FIRST(&l->learned[kind].list);
 		for (; e; e = TAILQ_NEXT(e, by_owner))
-			if (learned_has_peer(e, s->ip.src))
-				return true;
+			if (learned_has_peer(e, peer))
+				return l;
 	}
-	return false;
+	return NULL;
 }
 
 /* The holder of the SPI that a cookie begins with, if it has IKE with the sender. */
@@ -55,7 +56,17 @@ static struct tlease *by_prefix(
 {
 	struct tlease *l = a ? tables_by_spi(&s->f->tables, a, cookie[0]) : NULL;
 
-	return l && has_ike_with(s, l) ? l : NULL;
+	return l && talks_with(s, LEARNED_IKE, l->host, s->ip.src) ? l : NULL;
+}
+
+/* The only host that talks IPsec with this peer, where a packet does not say more. */
+static struct tlease *only_host(struct pass *s, enum learned_kind kind, uint32_t peer)
+{
+	uint32_t host = learned_only_host(&s->f->tables.learned[kind], s->ip.dst, peer);
+
+	if (!host || !limit_take(&s->f->walks, WALKS_PER_S, WALKS_BURST, s->now_ms))
+		return NULL;
+	return talks_with(s, kind, host, peer);
 }
 
 /*
@@ -63,7 +74,9 @@ static struct tlease *by_prefix(
  * the responder's shows the host.  Each is a cookie that the host used, or one that
  * begins with an SPI it holds, as hosts are told to choose them: after a rekeying by the
  * host its new cookie was so far seen in ciphertext only, and the peer may speak first.
- * Without a responder cookie it would be a new session, which nobody starts from outside.
+ * Without a responder cookie it is a new session, as when the peer does phase 1 anew:
+ * dropped (RFC 3104 appendix E), or where the operator wants it so, for the only host
+ * that talks with this peer.  The cookie is learned from that host's answer.
  */
 static struct tlease *in_cookies(
 	struct pass *s, const struct taddr *a, const struct flow_ike *ike)
@@ -80,7 +93,7 @@ static struct tlease *in_cookies(
 		return e->owner;
 	}
 	if (!(ike->responder[0] | ike->responder[1]))
-		return NULL;
+		return s->f->ike_only_host ? only_host(s, LEARNED_IKE, s->ip.src) : NULL;
 	l = by_prefix(s, a, ike->initiator);
 	return l ? l : by_prefix(s, a, ike->responder);
 }
@@ -103,14 +116,6 @@ static enum dp_reason in_ike(struct pass *s, const struct taddr *a, struct tleas
 	default:
 		return DP_IKE_SHORT;
 	}
-}
-
-/* The only host that talks IPsec with this peer, where an error does not say more. */
-static struct tlease *only_host(struct pass *s, enum learned_kind kind, uint32_t peer)
-{
-	if (!limit_take(&s->f->walks, WALKS_PER_S, WALKS_BURST, s->now_ms))
-		return NULL;
-	return learned_only_host(&s->f->tables.learned[kind], s->ip.dst, peer);
 }
 
 static struct tlease *quoted_ike(struct pass *s, const struct ip4 *ip, uint16_t sport)

@@ -75,10 +75,11 @@ static enum dp_reason out_ike(struct pass *s)
 		return DP_OK;
 	const struct learned_key key = { s->ip.src, ike.initiator[0], ike.initiator[1],
 		0 };
-	return learned_refresh(
-		       &s->f->tables.learned[LEARNED_IKE], &key, l, s->ip.dst, s->now_ms)
-		       ? DP_OK
-		       : DP_COOKIE_INUSE;
+	struct learned_table *t = &s->f->tables.learned[LEARNED_IKE];
+
+	if (learned_refresh(t, &key, l, s->ip.dst, s->now_ms))
+		return DP_OK;
+	return learned_find(t, &key, s->now_ms) ? DP_COOKIE_INUSE : DP_COOKIE_FULL;
 }
 
 static enum dp_reason out_ports(struct pass *s, const struct taddr *a)

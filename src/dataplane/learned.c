@@ -12,17 +12,22 @@
 static const struct {
 	uint32_t max, max_per_owner;
 	uint64_t ttl_ms;
+	bool keeps; /* when full: refuse what is new, rather than forget what lives */
+	bool peers; /* asked for its only host */
 } bounds[LEARNED_KINDS] = {
-	[LEARNED_IKE] = { 65536, 64, 120000 }, /* RFC 3104 6.1: 64 a bind, 120 s */
-	[LEARNED_SPI] = { 65536, 1024, 0 },    /* lives as its lease, least recent goes */
-	[LEARNED_QUERY] = { 65536, 1024, 60000 },
+	/* RFC 3104 6.1: 64 a bind, 120 s. */
+	[LEARNED_IKE] = { 1U << 20, 64, 120000, true, true },
+	/* Lives as its lease, least recent goes. */
+	[LEARNED_SPI] = { 65536, 1024, 0, false, true },
+	[LEARNED_QUERY] = { 65536, 1024, 60000, false, false },
 };
 
-int learned_init(struct learned_table *t, enum learned_kind kind, uint64_t secret)
+int learned_init(
+	struct learned_table *t, enum learned_kind kind, uint32_t max, uint64_t secret)
 {
 	*t = (struct learned_table){
 		.kind = kind,
-		.max = bounds[kind].max,
+		.max = max ? max : bounds[kind].max,
 		.max_per_owner = bounds[kind].max_per_owner,
 		.ttl_ms = bounds[kind].ttl_ms,
 	};
@@ -33,11 +38,13 @@ int learned_init(struct learned_table *t, enum learned_kind kind, uint64_t secre
 	t->storage = calloc(t->max, sizeof *t->storage);
 	if (!t->storage)
 		return -ENOMEM;
-	return htab_init(&t->keys, sizeof(struct learned_key), secret);
+	int err = peers_init(&t->peers, secret);
+	return err ? err : htab_init(&t->keys, sizeof(struct learned_key), secret);
 }
 
 void learned_fini(struct learned_table *t)
 {
+	peers_fini(&t->peers);
 	htab_fini(&t->keys);
 	free(t->storage);
 	*t = (struct learned_table){ 0 };
@@ -76,10 +83,25 @@ static void disown(struct learned_table *t, struct learned *e)
 	o->n--;
 }
 
+/* Entries with a peer are counted by its host. */
+static bool meet(struct learned_table *t, const struct learned_key *key, uint32_t peer,
+	const struct tlease *owner)
+{
+	return !bounds[t->kind].peers || peers_add(&t->peers, key->nb, peer, owner->host);
+}
+
+static void part(struct learned_table *t, const struct learned *e, uint32_t peer)
+{
+	if (bounds[t->kind].peers)
+		peers_del(&t->peers, e->key.nb, peer, e->owner->host);
+}
+
 static void forget(struct learned_table *t, struct learned *e)
 {
 	if (t->watch)
 		t->watch(t->watch_ctx, e, false);
+	for (uint8_t i = 0; i < e->n_peers; i++)
+		part(t, e, e->peer[i]);
 	disown(t, e);
 	TAILQ_REMOVE(age_list(t, e), e, by_age);
 	if (e->settled)
@@ -114,11 +136,11 @@ bool learned_has_peer(const struct learned *e, uint32_t peer)
 	return false;
 }
 
-static void add_peer(struct learned *e, uint32_t peer)
+/* The peer has been met. */
+static void add_peer(struct learned_table *t, struct learned *e, uint32_t peer)
 {
-	if (learned_has_peer(e, peer))
-		return;
 	if (e->n_peers == LEARNED_PEERS) {
+		part(t, e, e->peer[0]);
 		for (uint8_t i = 1; i < LEARNED_PEERS; i++)
 			e->peer[i - 1] = e->peer[i];
 		e->n_peers--;
@@ -138,15 +160,20 @@ static struct learned *oldest_of(struct learned_owner *o)
 }
 
 /* Storage for one more entry of this owner. */
-static struct learned *room(struct learned_table *t, struct tlease *owner)
+static struct learned *room(
+	struct learned_table *t, struct tlease *owner, uint64_t now_ms)
 {
 	struct learned_owner *o = owner_of(t, owner);
 	struct learned *e;
 
-	if (o->n >= t->max_per_owner)
+	if (o->n >= t->max_per_owner) {
 		forget(t, oldest_of(o));
-	else if (TAILQ_EMPTY(&t->spare) && t->used == t->max && !TAILQ_EMPTY(&t->young))
-		forget(t, TAILQ_FIRST(&t->young));
+	} else if (TAILQ_EMPTY(&t->spare) && t->used == t->max &&
+		   !TAILQ_EMPTY(&t->young)) {
+		e = TAILQ_FIRST(&t->young);
+		if (!bounds[t->kind].keeps || is_past(t, e, now_ms))
+			forget(t, e);
+	}
 	e = TAILQ_FIRST(&t->spare);
 	if (e) {
 		TAILQ_REMOVE(&t->spare, e, by_age);
@@ -162,13 +189,19 @@ struct learned *learned_refresh(struct learned_table *t, const struct learned_ke
 
 	if (e && e->owner->host != owner->host)
 		return NULL;
+	bool known = e && learned_has_peer(e, peer);
+	if (!known && !meet(t, key, peer, owner))
+		return NULL;
 	if (e) {
 		disown(t, e);
 		TAILQ_REMOVE(age_list(t, e), e, by_age);
 	} else {
-		e = room(t, owner);
-		if (!e)
+		e = room(t, owner, now_ms);
+		if (!e) {
+			if (bounds[t->kind].peers)
+				peers_del(&t->peers, key->nb, peer, owner->host);
 			return NULL;
+		}
 		e->key = *key;
 		e->settled = false;
 		e->n_peers = 0;
@@ -177,7 +210,8 @@ struct learned *learned_refresh(struct learned_table *t, const struct learned_ke
 	own(t, e, owner);
 	e->seen_ms = now_ms;
 	TAILQ_INSERT_TAIL(age_list(t, e), e, by_age);
-	add_peer(e, peer);
+	if (!known)
+		add_peer(t, e, peer);
 	if (t->watch)
 		t->watch(t->watch_ctx, e, true);
 	if (owner_of(t, owner)->n >
@@ -213,27 +247,7 @@ void learned_expire(struct learned_table *t, uint64_t now_ms, uint32_t most)
 		forget(t, e);
 }
 
-static bool only(const struct learned_list *list, uint32_t nb, uint32_t peer,
-	struct tlease **found)
+uint32_t learned_only_host(const struct learned_table *t, uint32_t nb, uint32_t peer)
 {
-	const struct learned *e;
-
-	for (e = TAILQ_FIRST(list); e; e = TAILQ_NEXT(e, by_age)) {
-		if (e->key.nb != nb || !learned_has_peer(e, peer))
-			continue;
-		if (*found && (*found)->host != e->owner->host)
-			return false;
-		*found = e->owner;
-	}
-	return true;
-}
-
-struct tlease *learned_only_host(
-	const struct learned_table *t, uint32_t nb, uint32_t peer)
-{
-	struct tlease *found = NULL;
-
-	if (!only(&t->young, nb, peer, &found) || !only(&t->settled, nb, peer, &found))
-		return NULL;
-	return found;
+	return peers_only(&t->peers, nb, peer);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dataplane/htab.h"
+#include "dataplane/peers.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
@@ -45,6 +46,7 @@ struct learned_owner {
 
 struct learned_table {
 	struct htab keys;
+	struct peers peers;                 /* of IKE and SPIs */
 	struct learned_list young, settled; /* oldest first */
 	struct learned_list spare;
 	struct learned *storage;
@@ -58,7 +60,9 @@ struct learned_table {
 	void *watch_ctx;
 };
 
-int learned_init(struct learned_table *t, enum learned_kind kind, uint64_t secret);
+/* max: entries at once, 0 for the usual number. */
+int learned_init(
+	struct learned_table *t, enum learned_kind kind, uint32_t max, uint64_t secret);
 void learned_fini(struct learned_table *t);
 
 /* The live entry of this key, or NULL. */
@@ -66,8 +70,9 @@ struct learned *learned_find(
 	struct learned_table *t, const struct learned_key *key, uint64_t now_ms);
 /*
  * A host sent a packet with this key.  Refreshes or makes the entry for `owner`; an entry
- * of another lease of the same host moves.  NULL: another host has it, or there is no
- * room; nothing is changed then.  peer is added (the oldest is dropped for it).
+ * of another lease of the same host moves.  peer is added (the oldest is dropped for it).
+ * NULL: another host has it (learned_find() then does find it), or there is no room;
+ * nothing is changed then.  A full table of IKE cookies forgets nothing that lives.
  */
 struct learned *learned_refresh(struct learned_table *t, const struct learned_key *key,
 	struct tlease *owner, uint32_t peer, uint64_t now_ms);
@@ -82,9 +87,5 @@ void learned_owner_end(struct learned_table *t, struct tlease *owner);
 /* Forget what is past its time; at most `most` entries. */
 void learned_expire(struct learned_table *t, uint64_t now_ms, uint32_t most);
 
-/*
- * The lease of the only host that has entries with this Nb and peer; NULL for none or
- * several.  Walks the table: callers limit its rate.
- */
-struct tlease *learned_only_host(
-	const struct learned_table *t, uint32_t nb, uint32_t peer);
+/* The only host that has entries with this Nb and peer; 0 for none or several. */
+uint32_t learned_only_host(const struct learned_table *t, uint32_t nb, uint32_t peer);

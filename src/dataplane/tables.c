@@ -22,7 +22,7 @@ struct spi_block {
 #define SPI_KEY  (3 * sizeof(uint32_t))
 #define PAIR_KEY (2 * sizeof(uint32_t))
 
-int tables_init(struct tables *t, uint64_t secret)
+int tables_init(struct tables *t, uint32_t max_ike, uint64_t secret)
 {
 	int err = 0;
 
@@ -33,7 +33,8 @@ int tables_init(struct tables *t, uint64_t secret)
 	err = err ? err : htab_init(&t->addresses, sizeof(uint32_t), secret);
 	err = err ? err : htab_init(&t->spis, SPI_KEY, secret);
 	for (int k = 0; k < LEARNED_KINDS && !err; k++)
-		err = learned_init(&t->learned[k], (enum learned_kind)k, secret);
+		err = learned_init(&t->learned[k], (enum learned_kind)k,
+			k == LEARNED_IKE ? max_ike : 0, secret);
 	if (err)
 		tables_fini(t);
 	return err;

@@ -66,7 +66,8 @@ struct tables {
 	size_t max_leases;
 };
 
-int tables_init(struct tables *t, uint64_t secret);
+/* max_ike: IKE mappings at once, 0 for the usual number.  0 or -ENOMEM. */
+int tables_init(struct tables *t, uint32_t max_ike, uint64_t secret);
 void tables_fini(struct tables *t);
 
 /*

@@ -151,6 +151,8 @@ static int driver_open(
 		.tunnel_ends = ends,
 		.pools = pools,
 		.n_pools = conf->n_taken,
+		.ike_mappings = conf->ike_mappings,
+		.ike_only_host = conf->ike_only_host,
 	};
 	char pins[128];
 	int err = -ENOMEM;

@@ -43,7 +43,9 @@ static bool listen_differs(const struct conf *a, const struct conf *b)
 /* Does the data plane have to take other addresses or ports, or end other tunnels? */
 static bool plane_differs(const struct conf *a, const struct conf *b)
 {
-	if (a->n_taken != b->n_taken || listen_differs(a, b))
+	if (a->n_taken != b->n_taken || listen_differs(a, b) ||
+		a->ike_only_host != b->ike_only_host ||
+		a->ike_mappings != b->ike_mappings)
 		return true;
 	for (size_t i = 0; i < a->n_taken; i++) {
 		const struct conf_taken *x = &a->taken[i], *y = &b->taken[i];

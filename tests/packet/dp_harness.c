@@ -260,8 +260,15 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < e.n; i++)
 		ends[i] = to_addr(e.item[i]);
 	struct dp_pool pool = { pools, p.n, ports, to_ranges(argv[5], 65535, ports) };
-	struct dp_conf conf = { argv[2], argv[3], ends, e.n, &pool, 1, getenv("DP_PINS"),
-		0 };
+	struct dp_conf conf = {
+		.private_interface = argv[2],
+		.public_interface = argv[3],
+		.tunnel_ends = ends,
+		.n_tunnel_ends = e.n,
+		.pools = &pool,
+		.n_pools = 1,
+		.pins = getenv("DP_PINS"),
+	};
 	struct dp_events events = { NULL, on_misuse, on_note };
 	const struct dp_driver *d = dp_driver_find(argv[1]);
 	if (!d)

@@ -7,6 +7,8 @@
  *     remove BIND
  *     local ADDRESS                  one more address of the gateway's own
  *     mtu private|public N
+ *     only-host                      option ike-from-peer = only-host
+ *     ike-mappings N                 option of that name
  *     time MS                        the clock goes on by MS, timers run
  *     private HEX, public HEX        a packet from that link (spaces in HEX allowed)
  *     kernel                         the last packet was left to the kernel
@@ -396,6 +398,11 @@ static void play_line(struct play *p, char *word[], size_t n)
 		do_local(p, word[1]);
 	else if (strcmp(word[0], "mtu") == 0 && n == 3)
 		p->f->mtu[to_link(word[1])] = (uint32_t)strtoul(word[2], NULL, 10);
+	else if (strcmp(word[0], "only-host") == 0 && n == 1)
+		p->f->ike_only_host = true;
+	else if (strcmp(word[0], "ike-mappings") == 0 && n == 2)
+		p->f->tables.learned[LEARNED_IKE].max =
+			(uint32_t)strtoul(word[1], NULL, 10);
 	else if (strcmp(word[0], "time") == 0 && n == 2)
 		forward_sweep(p->f, p->now_ms += strtoull(word[1], NULL, 10));
 	else if (strcmp(word[0], "private") == 0 || strcmp(word[0], "public") == 0)

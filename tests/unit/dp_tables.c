@@ -37,7 +37,7 @@ static void test_install(void **state)
 	struct lease l = make(1, 11), other = make(2, 12);
 
 	(void)state;
-	assert_int_equal(tables_init(&t, 7), 0);
+	assert_int_equal(tables_init(&t, 0, 7), 0);
 	assert_int_equal(tables_install(&t, &l), 0);
 	assert_int_equal(tables_install(&t, &other), ERR_EXISTS);
 	assert_null(tables_host(&t, 12));
@@ -67,7 +67,7 @@ static void test_bounds(void **state)
 	struct lease l = make(1, 11);
 
 	(void)state;
-	assert_int_equal(tables_init(&t, 7), 0);
+	assert_int_equal(tables_init(&t, 0, 7), 0);
 	for (size_t i = 0; i < 2; i++) {
 		l.ports = &wrong[i];
 		assert_int_equal(tables_install(&t, &l), ERR_RANGE);
@@ -97,7 +97,7 @@ static void test_shared_port(void **state)
 	for (uint32_t first = 1; first <= 2; first++) {
 		struct tables t;
 
-		assert_int_equal(tables_init(&t, 7), 0);
+		assert_int_equal(tables_init(&t, 0, 7), 0);
 		assert_int_equal(tables_install(&t, &assigned), 0);
 		assert_int_equal(tables_install(&t, &listening), 0);
 		assert_int_equal(tables_install(&t, &other), ERR_EXISTS);
@@ -125,7 +125,7 @@ static void test_replace(void **state)
 	struct lease l = make(1, 11);
 
 	(void)state;
-	assert_int_equal(tables_init(&t, 7), 0);
+	assert_int_equal(tables_init(&t, 0, 7), 0);
 	struct learned_table *ike = &t.learned[LEARNED_IKE];
 	assert_int_equal(tables_install(&t, &l), 0);
 	struct tlease *held = tables_by_port(tables_address(&t, NB), 20480);
@@ -220,7 +220,7 @@ static void test_model(void **state)
 
 	(void)state;
 	m->random = random_seeded(4711);
-	assert_int_equal(tables_init(&m->t, 3), 0);
+	assert_int_equal(tables_init(&m->t, 0, 3), 0);
 	for (int i = 0; i < 400; i++) {
 		step(m);
 		compare(m);
@@ -244,7 +244,7 @@ static void test_whole_space(void **state)
 
 	(void)state;
 	l.spis = &all;
-	assert_int_equal(tables_init(&t, 7), 0);
+	assert_int_equal(tables_init(&t, 0, 7), 0);
 	assert_int_equal(tables_install(&t, &l), 0);
 	assert_int_equal(t.spis.n, 1);
 	for (uint64_t spi = 0; spi <= UINT32_MAX; spi += 0x01234567)
@@ -273,7 +273,7 @@ static void test_learned(void **state)
 	struct tables t;
 
 	(void)state;
-	assert_int_equal(tables_init(&t, 7), 0);
+	assert_int_equal(tables_init(&t, 0, 7), 0);
 	struct learned_table *ike = &t.learned[LEARNED_IKE];
 	struct tlease *a = one_lease(&t, 1, 11), *b = one_lease(&t, 2, 12),
 		      *c = one_lease(&t, 3, 11);
@@ -292,32 +292,68 @@ static void test_learned(void **state)
 	tables_fini(&t);
 }
 
-/* Full: the oldest unanswered goes; when all are answered there is no room. */
+/* Full: what is new is refused, whoever asks; only what is past its time makes room. */
 static void test_learned_full(void **state)
 {
 	struct tables t;
 
 	(void)state;
-	assert_int_equal(tables_init(&t, 7), 0);
+	assert_int_equal(tables_init(&t, 8, 7), 0);
 	struct learned_table *ike = &t.learned[LEARNED_IKE];
-	ike->max = 8;
-	struct tlease *a = one_lease(&t, 1, 11);
-	for (uint32_t i = 0; i < 9; i++) {
+	struct tlease *a = one_lease(&t, 1, 11), *b = one_lease(&t, 2, 12);
+	for (uint32_t i = 0; i < 8; i++) {
 		const struct learned_key key = { NB, i, 0, 0 };
 		assert_non_null(learned_refresh(ike, &key, a, 5, i));
 	}
-	assert_null(learned_find(ike, &(struct learned_key){ NB, 0, 0, 0 }, 9));
-	for (uint32_t i = 1; i < 9; i++)
-		learned_settle(
-			ike, learned_find(ike, &(struct learned_key){ NB, i, 0, 0 }, 9));
 	const struct learned_key more = { NB, 77, 0, 0 };
 	assert_null(learned_refresh(ike, &more, a, 5, 10));
+	assert_null(learned_refresh(ike, &more, b, 6, 10));
+	assert_int_equal(learned_only_host(ike, NB, 6), 0);
+	assert_int_equal(ike->keys.n, 8);
+	assert_non_null(learned_refresh(ike, &more, b, 6, 120000));
+	assert_null(learned_find(ike, &(struct learned_key){ NB, 0, 0, 0 }, 10));
+	for (uint32_t i = 1; i < 8; i++)
+		learned_settle(
+			ike, learned_find(ike, &(struct learned_key){ NB, i, 0, 0 }, 9));
+	learned_settle(ike, learned_find(ike, &more, 120001));
+	assert_null(learned_refresh(
+		ike, &(struct learned_key){ NB, 78, 0, 0 }, a, 5, 900000));
 	assert_int_equal(ike->n_settled, 8);
 	learned_expire(ike, 1000000, 100);
 	assert_int_equal(ike->keys.n, 8);
+	tables_remove(&t, 2);
 	tables_remove(&t, 1);
 	assert_int_equal(ike->keys.n, 0);
 	assert_int_equal(ike->n_settled, 0);
+	tables_fini(&t);
+}
+
+/* Which host alone talks with a peer, whatever came and went before. */
+static void test_only_host(void **state)
+{
+	const struct learned_key one = { NB, 1, 1, 0 }, two = { NB, 2, 2, 0 };
+	struct tables t;
+
+	(void)state;
+	assert_int_equal(tables_init(&t, 0, 7), 0);
+	struct learned_table *ike = &t.learned[LEARNED_IKE];
+	struct tlease *a = one_lease(&t, 1, 11), *b = one_lease(&t, 2, 12);
+	assert_int_equal(learned_only_host(ike, NB, 5), 0);
+	assert_non_null(learned_refresh(ike, &one, a, 5, 0));
+	assert_non_null(learned_refresh(ike, &one, a, 5, 1)); /* counted once */
+	assert_int_equal(learned_only_host(ike, NB, 5), 11);
+	assert_int_equal(learned_only_host(ike, NB + 1, 5), 0);
+	assert_non_null(learned_refresh(ike, &two, b, 5, 2));
+	assert_int_equal(learned_only_host(ike, NB, 5), 0);
+	for (uint32_t peer = 6; peer < 10; peer++) /* 5 falls out of two's peers */
+		assert_non_null(learned_refresh(ike, &two, b, peer, 3));
+	assert_int_equal(learned_only_host(ike, NB, 5), 11);
+	assert_int_equal(learned_only_host(ike, NB, 9), 12);
+	tables_remove(&t, 1);
+	assert_int_equal(learned_only_host(ike, NB, 5), 0);
+	learned_expire(ike, 200000, 10);
+	assert_int_equal(learned_only_host(ike, NB, 9), 0);
+	assert_int_equal(ike->peers.talks.n + ike->peers.peers.n, 0);
 	tables_fini(&t);
 }
 
@@ -332,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_whole_space),
 		cmocka_unit_test(test_learned),
 		cmocka_unit_test(test_learned_full),
+		cmocka_unit_test(test_only_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

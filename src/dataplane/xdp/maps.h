@@ -11,7 +11,7 @@
  * to a record's generation ends a lease with all its keys at once, in both directions.
  */
 
-#define MAPS_LAYOUT   1 /* of these records; another one does not reuse pinned tables */
+#define MAPS_LAYOUT   2 /* of these records; another one does not reuse pinned tables */
 
 #define MAPS_PREFIXES 8
 #define MAPS_ENDS     8
