@@ -410,14 +410,15 @@ const struct cli_command cli_gateway_commands[] = {
 			   "it." },
 	{ .name = "whois",
 		.args = "ADDRESS",
-		.help = "who holds an address, port or SPI",
+		.help = "who holds, or held, an address, port or SPI",
 		.run = run_whois,
 		.min_args = 1,
 		.max_args = 1,
 		.options = whois_options,
 		.options_size = sizeof(struct whois_options),
-		.details = "Answers from the leases that are held now; the status is 1 "
-			   "when nobody does." },
+		.details = "Without --at from the leases that are held now, else also "
+			   "from the audit of\nthose that have ended. The status is 1 "
+			   "when nobody answers." },
 	{ .name = "reload",
 		.help = "read the configuration file again",
 		.run = run_reload,

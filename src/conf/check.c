@@ -436,6 +436,8 @@ int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_w
 		err = check_policies(a, p, w, conf);
 	if (err != 0)
 		return err;
+	conf->audit_bytes = (uint64_t)p->audit.max_size.n * 1024 * 1024;
+	conf->audit_keep_s = p->audit.retention.n * 86400;
 	conf->metrics = m->set;
 	conf->metrics_listen = (struct conf_listen){ m->addr, m->port, m->text };
 	/* Not in the file: protocol constants of ours (A-R-16, A-W-16). */

@@ -22,6 +22,8 @@ static void *piece_of(struct conf_pieces *p, const char *name)
 {
 	if (strcmp(name, "gateway") == 0)
 		return &p->gateway;
+	if (strcmp(name, "audit") == 0)
+		return &p->audit;
 	return strcmp(name, "dataplane") == 0 ? (void *)&p->dataplane
 					      : (void *)&p->metrics;
 }

@@ -48,7 +48,9 @@ struct conf {
 	uint32_t ike_mappings;                            /* at once */
 	const struct conf_taken *taken;                   /* one a pool */
 	size_t n_taken;
-	bool metrics; /* served at metrics_listen */
+	uint64_t audit_bytes;  /* of the audit's files */
+	uint32_t audit_keep_s; /* how long a record is kept */
+	bool metrics;          /* served at metrics_listen */
 	struct conf_listen metrics_listen;
 	const char *file;
 	void *memory; /* all of this */

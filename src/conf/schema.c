@@ -65,6 +65,9 @@ const struct conf_option conf_options[] = {
 	{ "policy", "remote-deny", KIND_RULE, LIST, "", ANY, NULL, AT(policy, remote_deny) },
 	{ "policy", "listen", KIND_BOOL, ONE, "true", ANY, NULL, AT(policy, listen) },
 
+	{ "audit", "max-size", KIND_NUMBER, ONE, "256", 8, 1048576, NULL, AT(audit, max_size) },
+	{ "audit", "retention", KIND_NUMBER, ONE, "90", 1, 36500, NULL, AT(audit, retention) },
+
 	{ "metrics", "listen", KIND_ENDPOINT, ONE, "", ANY, NULL, AT(metrics, listen) },
 	{ NULL, NULL, KIND_TEXT, ONE, NULL, ANY, NULL, 0 },
 };
@@ -75,6 +78,7 @@ const struct conf_section_spec conf_sections[] = {
 	{ "dataplane", false, sizeof(struct conf_dataplane) },
 	{ "pool", true, sizeof(struct conf_pool) },
 	{ "policy", true, sizeof(struct conf_policy) },
+	{ "audit", false, sizeof(struct conf_audit) },
 	{ "metrics", false, sizeof(struct conf_metrics) },
 	{ NULL, false, 0 },
 };

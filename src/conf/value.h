@@ -55,6 +55,10 @@ struct conf_policy {
 		max_bindings, max_ports, max_spis, listen;
 	int line;
 };
+struct conf_audit {
+	struct conf_number max_size, retention;
+	int line;
+};
 struct conf_metrics {
 	struct conf_endpoint listen;
 	int line;

@@ -69,6 +69,8 @@ struct lease {
 	struct remote remote;
 	const char *remote_name; /* that was asked for in place of an address */
 	uint8_t remote_name_len; /* 0: none; not terminated */
+	/* May lie before the clock's start (a reboot since): its differences are signed.
+	 */
 	uint64_t granted_ms;
 	uint64_t expires_ms;
 };

@@ -42,7 +42,7 @@ struct listing {
 	size_t n, size, next; /* next: behind the one that `item` is asked for */
 	bool short_of_memory;
 	struct whois whois; /* of Whois ... */
-	size_t n_ended;     /* ... so many IDs are numbers of the history */
+	json_t *ended;      /* ... records, whose places are the first IDs */
 };
 
 static bool listing_note(struct listing *l, uint32_t id)
@@ -64,6 +64,7 @@ static bool listing_note(struct listing *l, uint32_t id)
 
 static void listing_free(struct listing *l)
 {
+	json_decref(l->ended);
 	free(l->ids);
 	free(l);
 }
@@ -109,7 +110,7 @@ static void listing_step(void *ctx, struct ipc_call *call)
 }
 
 static void listing_start(struct control_source *source, struct ipc_call *call,
-	const struct listing_kind *kind, const struct whois *whois)
+	const struct listing_kind *kind, const struct whois *whois, json_t *ended)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -121,6 +122,7 @@ static void listing_start(struct control_source *source, struct ipc_call *call,
 	l->source = source;
 	if (whois != NULL)
 		l->whois = *whois;
+	l->ended = json_incref(ended);
 	kind->gather(l);
 	if (!l->short_of_memory) {
 		listing_step(l, call);
@@ -234,7 +236,7 @@ static void list_clients(void *ctx, struct ipc_call *call, json_t *params)
 		item_client };
 
 	(void)params;
-	listing_start(ctx, call, &kind, NULL);
+	listing_start(ctx, call, &kind, NULL, NULL);
 }
 
 static void list_bindings(void *ctx, struct ipc_call *call, json_t *params)
@@ -243,7 +245,7 @@ static void list_bindings(void *ctx, struct ipc_call *call, json_t *params)
 		item_binding };
 
 	(void)params;
-	listing_start(ctx, call, &kind, NULL);
+	listing_start(ctx, call, &kind, NULL, NULL);
 }
 
 static void list_pools(void *ctx, struct ipc_call *call, json_t *params)
@@ -251,62 +253,85 @@ static void list_pools(void *ctx, struct ipc_call *call, json_t *params)
 	static const struct listing_kind kind = { "pools", gather_pools, item_pools };
 
 	(void)params;
-	listing_start(ctx, call, &kind, NULL);
+	listing_start(ctx, call, &kind, NULL, NULL);
 }
 
 static bool note_match(void *ctx, const struct lease *lease)
 {
 	struct listing *l = ctx;
 
-	return !whois_matches(&l->whois, lease, false) || listing_note(l, lease->bind_id);
+	return !whois_holds(&l->whois, lease) || listing_note(l, lease->bind_id);
 }
 
-static bool note_ended(void *ctx, uint32_t number, const struct lease *lease)
-{
-	struct listing *l = ctx;
-
-	return !whois_matches(&l->whois, lease, true) || listing_note(l, number);
-}
-
-/* First those that have ended, by their numbers, then the Bind IDs of those held. */
+/* First those that have ended, by their places, then the Bind IDs of those held. */
 static void gather_whois(struct listing *l)
 {
-	history_each(l->source->history, note_ended, l);
-	l->n_ended = l->n;
-	if (!l->short_of_memory)
-		engine_each_lease(l->source->engine, note_match, l);
-}
-
-static int item_ended(struct listing *l, uint32_t number, json_t *piece, size_t *weight)
-{
-	const struct lease *lease = history_find(l->source->history, number);
-
-	if (lease == NULL)
-		return 0; /* forgotten since it was noted */
-	*weight += lease->n_ports + lease->n_spis;
-	return piece_append(piece, whois_json(&l->whois, lease, true));
+	for (size_t i = 0; i < json_array_size(l->ended); i++)
+		if (!listing_note(l, (uint32_t)i))
+			return;
+	engine_each_lease(l->source->engine, note_match, l);
 }
 
 static int item_whois(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
 {
 	struct lease lease;
 
-	if (l->next <= l->n_ended)
-		return item_ended(l, id, piece, weight);
+	if (l->next <= json_array_size(l->ended)) {
+		*weight += PIECE_RANGES / PIECE_ITEMS;
+		return piece_append(
+			piece, whois_ended_json(json_array_get(l->ended, id)));
+	}
 	if (engine_lease_find(l->source->engine, id, &lease) != 0)
 		return 0;
 	*weight += lease.n_ports + lease.n_spis;
-	return piece_append(piece, whois_json(&l->whois, &lease, false));
+	return piece_append(piece, whois_json(&l->whois, &lease));
+}
+
+static const struct listing_kind whois_kind = { "bindings", gather_whois, item_whois };
+
+/* A question about the past, while the audit is searched. */
+struct inquiry {
+	struct control_source *source;
+	struct ipc_call *call;
+	struct whois whois;
+};
+
+static void on_searched(void *ctx, int err, json_t *found)
+{
+	struct inquiry *i = ctx;
+
+	if (err == ERR_NOSPACE)
+		ipc_error(i->call, IPC_REFUSED,
+			"more than %d leases answer: give a port or an SPI",
+			AUDIT_FOUND_MAX);
+	else if (err != 0)
+		ipc_error(i->call, IPC_INTERNAL, "the audit cannot be read: %s",
+			err_text(err));
+	else
+		listing_start(i->source, i->call, &whois_kind, &i->whois, found);
+	free(i);
 }
 
 static void list_whois(void *ctx, struct ipc_call *call, json_t *params)
 {
-	static const struct listing_kind kind = { "bindings", gather_whois, item_whois };
 	struct control_source *source = ctx;
+	struct inquiry *i;
 	struct whois whois;
 
-	if (whois_read(&whois, call, params, source_now(source)))
-		listing_start(source, call, &kind, &whois);
+	if (!whois_read(&whois, call, params, source_now(source)))
+		return;
+	if (!whois.has_at) {
+		listing_start(source, call, &whois_kind, &whois, NULL);
+		return;
+	}
+	i = malloc(sizeof(*i));
+	if (i != NULL)
+		*i = (struct inquiry){ source, call, whois };
+	if (i == NULL ||
+		archive_ask(source->archive, &whois.question, on_searched, i) != 0) {
+		free(i);
+		ipc_error(call, IPC_INTERNAL, "%s", err_text(-ENOMEM));
+	}
 }
 
 /* --- objects --------------------------------------------------------------------------

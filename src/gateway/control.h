@@ -2,7 +2,7 @@
 
 #include "dataplane/dp.h"
 #include "engine/engine.h"
-#include "gateway/history.h"
+#include "gateway/archive.h"
 #include "ipc/ipc.h"
 #include "metrics/metrics.h"
 #include "net/net.h"
@@ -16,7 +16,7 @@
 struct control_source {
 	void *ctx; /* for the functions below */
 	struct engine *engine;
-	const struct history *history;
+	struct archive *archive;
 	uint64_t (*now_ms)(void *ctx); /* the engine's clock */
 	void (*stats)(void *ctx, struct dp_stats *out);
 	/*
@@ -33,6 +33,7 @@ struct control_source {
 	 * failing...). */
 	bool (*healthy)(void *ctx, char *why, size_t why_size);
 
+	const struct audit *audit;
 	const struct net_counters *net;
 	const struct turn *turn; /* counters of the loop */
 	const char *driver;      /* of the data plane, as chosen */

@@ -261,6 +261,23 @@ static void walk_store(struct walk *w)
 	sample(w, t->plane_failed);
 }
 
+static void walk_audit(struct walk *w)
+{
+	const struct audit_counters *a = audit_counters(w->source->audit);
+
+	family(w, "rsip_audit_records_total", METRICS_COUNTER,
+		"Records of leases that ended, written to the audit.");
+	sample(w, a->records);
+	family(w, "rsip_audit_errors_total", METRICS_COUNTER,
+		"Failures to write the audit; records wait in memory.");
+	sample(w, a->errors);
+	family(w, "rsip_audit_lost_total", METRICS_COUNTER,
+		"Records lost for want of room while the audit could not be written.");
+	sample(w, a->lost);
+	family(w, "rsip_audit_bytes", METRICS_GAUGE, "Bytes of the audit's files.");
+	sample(w, a->bytes);
+}
+
 static void walk_program(struct walk *w)
 {
 	const struct control_source *s = w->source;
@@ -296,5 +313,6 @@ void gw_metrics_collect(void *source, const struct metrics_sink *to)
 	walk_dataplane(&w);
 	walk_sockets(&w);
 	walk_store(&w);
+	walk_audit(&w);
 	walk_program(&w);
 }

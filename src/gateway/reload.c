@@ -167,6 +167,7 @@ int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
 	limits = (struct net_limits){ new->tcp.connections, new->tcp.connections_per_host,
 		(uint64_t) new->tcp.idle_s * 1000, (uint64_t) new->tcp.stall_s * 1000 };
 	net_set_limits(d->net, &limits);
+	audit_set_limits(d->audit, new->audit_bytes, new->audit_keep_s);
 	conf_free(d->conf);
 	d->conf = new;
 	if (names[0] != 0)

@@ -78,6 +78,8 @@ static bool source_healthy(void *ctx, char *why, size_t why_size)
 			"rsipd when it works again");
 	else if (d->fault[0] != 0)
 		(void)snprintf(why, why_size, "%s", d->fault);
+	else if (audit_error(d->audit)[0] != 0)
+		(void)snprintf(why, why_size, "%s", audit_error(d->audit));
 	else
 		return true;
 	return false;
@@ -271,11 +273,25 @@ static int restore_registration(void *ctx, const struct registration *r)
 	return engine_restore_registration(d->engine, r, turn_begin(d));
 }
 
+/*
+ * A lease that ended while nobody ran has its record before the store forgets it.  One
+ * whose registration ended first counts to its own end: packets may have passed so long.
+ */
 static int restore_lease(void *ctx, const struct lease *l)
 {
 	struct rsipd *d = ctx;
+	uint64_t now_ms = turn_begin(d);
+	struct audit_time t = audit_time_now(now_ms);
+	int err = engine_restore_lease(d->engine, l, now_ms);
 
-	return engine_restore_lease(d->engine, l, turn_begin(d));
+	if (err != ERR_RANGE && err != ERR_NOTFOUND)
+		return err;
+	if (audit_add(d->audit, l, END_EXPIRED,
+		    l->expires_ms < now_ms ? l->expires_ms : now_ms, &t) != 0 ||
+		audit_flush(d->audit) != 0)
+		log_error("the end of a lease is not in the audit",
+			"bind=%u error=\"%s\"", l->bind_id, audit_error(d->audit));
+	return err;
 }
 
 static int restore_resting(void *ctx, const struct resting *r)
@@ -283,6 +299,17 @@ static int restore_resting(void *ctx, const struct resting *r)
 	struct rsipd *d = ctx;
 
 	return engine_restore_resting(d->engine, r, turn_begin(d));
+}
+
+static int open_audit(struct rsipd *d, char *why, size_t why_size)
+{
+	const struct audit_conf conf = { .dir = d->conf->state_dir,
+		.max_bytes = d->conf->audit_bytes,
+		.keep_s = d->conf->audit_keep_s,
+		.sync = true };
+	int err = archive_open(&d->archive, d->loop, d->conf->state_dir);
+
+	return err != 0 ? err : audit_open(&conf, &d->audit, why, why_size);
 }
 
 static int open_leases(struct rsipd *d, char *why, size_t why_size)
@@ -293,6 +320,8 @@ static int open_leases(struct rsipd *d, char *why, size_t why_size)
 	struct store_loaded loaded = { 0 };
 	int err = store_open(d->conf->state_dir, &clock, &d->store, why, why_size);
 
+	if (err == 0)
+		err = open_audit(d, why, why_size); /* behind the store's lock */
 	if (err != 0)
 		return err;
 	d->engine = engine_new(&d->conf->engine, random_system(), turn_effect, d);
@@ -409,7 +438,8 @@ static int source_fill(struct rsipd *d)
 
 	s->ctx = d;
 	s->engine = d->engine;
-	s->history = &d->history;
+	s->archive = &d->archive;
+	s->audit = d->audit;
 	s->now_ms = source_now;
 	s->stats = source_stats;
 	s->reload = source_reload;
@@ -537,12 +567,14 @@ void rsipd_close(struct rsipd *d)
 	net_free(d->net);
 	plane_close(&d->plane);
 	resolve_close(&d->resolve);
+	archive_close(&d->archive);
 	close_loop(d);
 	if (d->store != NULL && d->exit_status == 0)
 		(void)store_mark(d->store); /* at worst an older time stands there */
 	store_close(d->store);
 	engine_free(d->engine);
-	history_fini(&d->history);
+	archive_fini(&d->archive);
+	audit_close(d->audit);
 	turn_fini(&d->turn);
 	texts_free(d->listen_text);
 	conf_free(d->conf);

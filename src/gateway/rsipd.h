@@ -2,9 +2,9 @@
 
 #include "base/limit.h"
 #include "conf/conf.h"
+#include "gateway/archive.h"
 #include "gateway/control.h"
 #include "gateway/gw_metrics.h"
-#include "gateway/history.h"
 #include "gateway/plane.h"
 #include "gateway/resolve.h"
 #include "gateway/turn.h"
@@ -30,7 +30,8 @@ struct rsipd {
 	bool verbose; /* log what begins and ends */
 	struct store *store;
 	struct engine *engine;
-	struct history history;
+	struct audit *audit;
+	struct archive archive;
 	struct net *net;
 	struct ipc_server *control;
 	struct metrics_http *http;

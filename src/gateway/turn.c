@@ -137,6 +137,20 @@ static void persist(struct rsipd *d, const struct effect *e)
 	d->turn.lost = true;
 }
 
+static void observe_audit(struct rsipd *d, const struct effect *e)
+{
+	struct audit_time t;
+
+	if (e->audit.kind == AUDIT_END && e->audit.lease != NULL) {
+		t = audit_time_now(d->turn.now_ms);
+		/* A failure is counted and shows in the health. */
+		(void)audit_add(
+			d->audit, e->audit.lease, e->audit.reason, e->audit.at_ms, &t);
+	}
+	if (d->verbose)
+		audit_log(e, d->turn.now_ms);
+}
+
 void turn_effect(void *rsipd, const struct effect *e)
 {
 	struct rsipd *d = rsipd;
@@ -166,10 +180,7 @@ void turn_effect(void *rsipd, const struct effect *e)
 			e->resolve.len, e->resolve.waits);
 		break;
 	case EFFECT_AUDIT:
-		if (e->audit.kind == AUDIT_END && e->audit.lease != NULL)
-			history_add(&d->history, e->audit.lease, e->audit.at_ms);
-		if (d->verbose)
-			audit_log(e, d->turn.now_ms);
+		observe_audit(d, e);
 		break;
 	}
 }
@@ -332,6 +343,7 @@ static int commit(struct rsipd *d)
 	if (store_pending(d->store) == 0)
 		return 0;
 	watch_begin(&d->watch, "store commit");
+	(void)audit_flush(d->audit); /* what fails waits there */
 	err = store_commit(d->store);
 	watch_end(&d->watch);
 	return committed(d, err);
@@ -498,6 +510,8 @@ static void write_on_thread(uv_work_t *work)
 {
 	struct rsipd *d = work->data;
 
+	/* First who held what, then that it is held no more. */
+	d->turn.audited = audit_write(d->audit);
 	d->turn.result = store_write(d->store);
 	uv_sem_post(&d->turn.written);
 }
@@ -532,6 +546,7 @@ static void flight_land(struct rsipd *d)
 	uv_sem_wait(&t->written);
 	t->flying = false;
 	(void)turn_begin(d);
+	(void)audit_end(d->audit, t->audited); /* shows in the health */
 	err = committed(d, store_end(d->store, t->result));
 	plane_follow(d, &t->flight, err == 0);
 	replies_send(d, &t->flight);
@@ -562,7 +577,9 @@ static bool flight_start(struct rsipd *d)
 	t->has_sem = true;
 	t->work.data = d;
 	store_begin(d->store);
+	audit_begin(d->audit);
 	if (uv_queue_work(d->loop, &t->work, write_on_thread, on_written) != 0) {
+		(void)audit_end(d->audit, audit_write(d->audit));
 		(void)committed(d, store_end(d->store, store_write(d->store)));
 		return false;
 	}

@@ -39,6 +39,7 @@ struct turn {
 	uv_work_t work;
 	uv_sem_t written;
 	int result;  /* of store_write() */
+	int audited; /* of audit_write() */
 	bool flying; /* not yet landed */
 	bool worker; /* the loop has not yet had `work` back */
 	bool has_sem;

@@ -133,6 +133,14 @@ static uint64_t from_line(uint64_t line_ms, int64_t offset_ms)
 	return line_ms - (uint64_t)offset_ms;
 }
 
+/* A moment of the past may lie before this boot: modulo 2^64, as effect.h says. */
+static uint64_t past_to_line(uint64_t ms, int64_t offset_ms)
+{
+	uint64_t line_ms = ms + (uint64_t)offset_ms;
+
+	return (int64_t)line_ms < 0 ? 0 : line_ms;
+}
+
 static struct out begin(struct record_bytes *to, unsigned int version)
 {
 	struct out o = { .to = to };
@@ -216,7 +224,7 @@ int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 	put_number(&o, l->remote.port, 2);
 	if (names)
 		put_names(&o, l);
-	put_number(&o, to_line(l->granted_ms, offset_ms), 8);
+	put_number(&o, past_to_line(l->granted_ms, offset_ms), 8);
 	put_number(&o, to_line(l->expires_ms, offset_ms), 8);
 	put_number(&o, l->n_ports, 4);
 	put_number(&o, l->n_spis, 4);
@@ -435,7 +443,7 @@ static int get_lease(struct in *i, uint64_t version, int64_t offset_ms,
 	l->remote.port = (uint16_t)get_number(i, 2);
 	if (version > 1)
 		get_names(i, l);
-	l->granted_ms = get_time(i, offset_ms);
+	l->granted_ms = get_number(i, 8) - (uint64_t)offset_ms;
 	l->expires_ms = get_time(i, offset_ms);
 	l->n_ports = get_u32(i);
 	l->n_spis = get_u32(i);

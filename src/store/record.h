@@ -86,7 +86,7 @@ struct record_ranges {
 int record_verify(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len);
 /*
  * Verifies and decodes; times come back on the engine's clock (a moment before its start
- * is 0).  ERR_CORRUPT, ERR_VERSION, -ENOMEM.
+ * is 0, but for granted_ms: see effect.h).  ERR_CORRUPT, ERR_VERSION, -ENOMEM.
  */
 int record_decode(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
 	int64_t offset_ms, struct record_ranges *ranges, struct record *r);

@@ -83,10 +83,10 @@ static void test_lease(void **state)
 	check_lease(&r.lease);
 	assert_int_equal(r.lease.granted_ms, 800);
 	assert_int_equal(r.lease.expires_ms, 3600800);
-	/* granted before this boot: the start of its clock */
+	/* granted before this boot, whose clock began at 5000 of the line */
 	assert_int_equal(
 		record_decode(key.bytes, key.len, to.at, to.len, 5000, &ranges, &r), 0);
-	assert_int_equal(r.lease.granted_ms, 0);
+	assert_int_equal((int64_t)r.lease.granted_ms, 1500 - 5000);
 	free(ranges.at);
 	free(to.at);
 }
