@@ -27,6 +27,25 @@ static int print_bindings(const json_t *bindings)
 	return cli_print_table(cli_binding_columns, bindings);
 }
 
+static json_int_t number_at(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void print_follow(const json_t *follow)
+{
+	if (!json_is_object(follow))
+		return;
+	(void)printf("SPIs follow the IKE daemon: %" JSON_INTEGER_FORMAT
+		     " leased now, %" JSON_INTEGER_FORMAT " so far, %" JSON_INTEGER_FORMAT
+		     " refused, %" JSON_INTEGER_FORMAT
+		     " late; IKE messages: %" JSON_INTEGER_FORMAT
+		     " waiting, %" JSON_INTEGER_FORMAT " lost\n",
+		number_at(follow, "spis"), number_at(follow, "leased"),
+		number_at(follow, "refused"), number_at(follow, "late"),
+		number_at(follow, "waiting"), number_at(follow, "lost"));
+}
+
 static int print_status(const json_t *status)
 {
 	const json_t *gateway;
@@ -44,6 +63,7 @@ static int print_status(const json_t *status)
 	}
 	if (i == 0)
 		(void)puts("no gateway");
+	print_follow(json_object_get(status, "follow"));
 	return print_bindings(json_object_get(status, "bindings"));
 }
 

@@ -36,6 +36,11 @@
 	{                                                                         \
 		"spis", 0, CLI_U32, AT(spis), "N", "how many SPIs (64)", 1, 65535 \
 	}
+#define OPT_SPI_MODE                                                     \
+	{                                                                \
+		"spi-mode", 0, CLI_TEXT, AT(spi_mode), "block|follow",   \
+			"who chooses SPIs: gateway or IKE (block)", 0, 0 \
+	}
 #define OPT_TRANSPORT                                               \
 	{                                                           \
 		"transport", 0, CLI_TEXT, AT(transport), "tcp|udp", \
@@ -86,8 +91,8 @@
 	}
 
 const struct cli_option host_up_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
-	OPT_PORTS(65535), OPT_PORTS_MAX, OPT_SPIS, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE,
-	OPT_ADDRESS, OPT_LEASE, OPT_END };
+	OPT_PORTS(65535), OPT_PORTS_MAX, OPT_SPIS, OPT_SPI_MODE, OPT_TRANSPORT,
+	OPT_TUNNEL, OPT_SOURCE, OPT_ADDRESS, OPT_LEASE, OPT_END };
 
 const struct cli_option host_lease_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
@@ -136,6 +141,7 @@ json_t *host_params(const struct host_options *o)
 	bad |= put_text(params, "gateway", o->gateway);
 	bad |= put_text(params, "method", o->method);
 	bad |= put_text(params, "transport", o->transport);
+	bad |= put_text(params, "spi-mode", o->spi_mode);
 	bad |= put_text(params, "tunnel", o->tunnel);
 	bad |= put_text(params, "source", o->source);
 	bad |= put_text(params, "address", o->address);

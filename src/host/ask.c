@@ -183,7 +183,7 @@ static struct rsip_numbers spis_wanted(const struct ask *ask)
 		};
 	return (struct rsip_numbers){
 		.form = ask->n_spi == 1 ? RSIP_BLOCK : RSIP_ANY,
-		.count = ask->conf.spis,
+		.count = host_conf_spis(&ask->conf),
 		.first = ask->n_spi == 1 ? ask->spi[0] : 0,
 	};
 }

@@ -23,10 +23,16 @@ void host_conf_init(struct host_conf *c)
 		.port = RSIP_PORT_DEFAULT,
 		.transport = RSIP_TCP,
 		.ports = HOST_PORTS,
-		.spis = HOST_SPIS,
 		.ports_max = HOST_PORTS_MAX,
 		.ports_quiet_s = HOST_PORTS_QUIET,
 	};
+}
+
+uint32_t host_conf_spis(const struct host_conf *c)
+{
+	if (c->spis != 0)
+		return c->spis;
+	return c->spi_mode == HOST_SPI_FOLLOW ? 1 : HOST_SPIS;
 }
 
 /* --- values ---------------------------------------------------------------------------
@@ -59,6 +65,12 @@ static const struct word devices[] = {
 	{ "auto", HOST_DEVICE_AUTO },
 	{ "kernel", HOST_DEVICE_KERNEL },
 	{ "tun", HOST_DEVICE_TUN },
+	{ NULL, 0 },
+};
+
+static const struct word spi_modes[] = {
+	{ "block", HOST_SPI_BLOCK },
+	{ "follow", HOST_SPI_FOLLOW },
 	{ NULL, 0 },
 };
 
@@ -118,6 +130,14 @@ static bool set_device(struct host_conf *c, const char *v)
 	return found >= 0;
 }
 
+static bool set_spi_mode(struct host_conf *c, const char *v)
+{
+	int found = word_find(spi_modes, v);
+
+	c->spi_mode = found == HOST_SPI_FOLLOW ? HOST_SPI_FOLLOW : HOST_SPI_BLOCK;
+	return found >= 0;
+}
+
 static bool set_number(uint32_t *into, const char *v, uint32_t min, uint32_t max)
 {
 	struct range r;
@@ -167,6 +187,7 @@ static const struct key {
 	{ "ports-max", set_ports_max, "is not a number from 0 to 65535" },
 	{ "ports-quiet", set_ports_quiet, "is not a number of seconds from 1 to 86400" },
 	{ "spis", set_spis, "is not a number from 1 to 65535" },
+	{ "spi-mode", set_spi_mode, "is neither block nor follow" },
 	{ "lease", set_lease, "is not a number of seconds" },
 	{ "device", set_device, "is not auto, kernel or tun" },
 };

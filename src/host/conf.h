@@ -24,6 +24,12 @@ enum host_device {
 	HOST_DEVICE_TUN,
 };
 
+/* Who chooses the SPIs. */
+enum host_spi_mode {
+	HOST_SPI_BLOCK,  /* the gateway: the IKE daemon is given a block */
+	HOST_SPI_FOLLOW, /* the IKE daemon: each is leased when it appears */
+};
+
 struct host_conf {
 	uint32_t gateway; /* 0: find one */
 	uint16_t port;
@@ -31,7 +37,9 @@ struct host_conf {
 	enum rsip_transport transport;
 	enum rsip_kind method;   /* 0: RSIPSEC where listed, else RSAP-IP */
 	enum rsip_tunnel tunnel; /* 0: the gateway's choice */
-	uint32_t ports, spis;
+	uint32_t ports;
+	uint32_t spis; /* 0: as the mode needs, see host_conf_spis() */
+	enum host_spi_mode spi_mode;
 	uint32_t ports_max;     /* `up` grows to so many when ports run short */
 	uint32_t ports_quiet_s; /* ... and gives back what was not used for so long */
 	uint32_t lease_s;       /* wish; 0: none */
@@ -39,6 +47,9 @@ struct host_conf {
 };
 
 void host_conf_init(struct host_conf *c);
+/* How many SPIs to lease at the start: 64, or in follow mode 1, which lets IKE through.
+ */
+uint32_t host_conf_spis(const struct host_conf *c);
 
 /*
  * Read the file over *c.  Without `must_exist` a missing file changes nothing.  0, or

@@ -22,6 +22,7 @@
 #define CONNECT_WAIT_MS 10000 /* a connection attempt that gets no answer */
 #define CHECK_MS        60000
 #define READ_SIZE       65536
+#define REQUESTS_MORE   32 /* queued besides one a lease */
 
 /* A TCP connection or an attempt at one.  Lives until its close callback. */
 struct gw_conn {
@@ -602,6 +603,7 @@ int gw_new(struct host *h, const struct host_conf *conf, struct gw **result)
 		.event = on_event,
 		.ctx = gw,
 		.max_bindings = HOST_HOLDS_MAX,
+		.max_requests = HOST_HOLDS_MAX + REQUESTS_MORE,
 	};
 
 	if (gw == NULL)

@@ -13,7 +13,7 @@
 
 /* A gateway: one session of librsip with its sockets and timers. */
 
-#define HOST_HOLDS_MAX 64
+#define HOST_HOLDS_MAX 256
 
 struct host;
 
@@ -52,6 +52,7 @@ struct gw {
 	struct req register_req, check_req, rest_req;
 	struct prefix4 *locals; /* networks that QUERY called local */
 	size_t n_locals;
+	bool follow;                       /* `up` with spi-mode follow */
 	uint32_t ports_max, ports_quiet_s; /* of `up` */
 	uint64_t grow_again_ms;            /* after a refusal */
 	uint32_t connect_ms;               /* pause before the next try */

@@ -40,6 +40,7 @@ static void hold_free(struct hold *hold)
 {
 	free(hold->ports_list);
 	free(hold->spis_list);
+	free(hold->lost_spis);
 	free(hold->remote_name);
 	free(hold);
 }
@@ -192,6 +193,16 @@ static void free_start(struct hold *hold)
 	hold_forget(hold);
 }
 
+/* What it had and has not got again. */
+static void lost_end(struct hold *hold, const char *why)
+{
+	(void)sas_sweep(hold->gw->host, hold->last_address, hold->lost_spis,
+		hold->n_lost_spis, why);
+	free(hold->lost_spis);
+	hold->lost_spis = NULL;
+	hold->n_lost_spis = 0;
+}
+
 static void granted(struct hold *hold, const struct rsip_event *ev)
 {
 	const struct rsip_grant *g = ev->grant;
@@ -199,6 +210,7 @@ static void granted(struct hold *hold, const struct rsip_event *ev)
 
 	hold->gw->host->resync = true;
 	hold->bind_id = g->bind_id;
+	lost_end(hold, "its SPI block has changed");
 	hold->again_ms = 0;
 	hold->pause_ms = 0;
 	hold->last_address = g->address;
@@ -230,6 +242,8 @@ static void on_answer(struct req *req, const struct rsip_event *ev)
 	char why[IPC_WHY];
 
 	hold->asking = false;
+	hold->failure = ev->failure;
+	hold->error = ev->error;
 	if (ev->type == RSIP_EVENT_GRANTED) {
 		granted(hold, ev);
 		if (hold->gw->resting)
@@ -251,6 +265,13 @@ static void on_answer(struct req *req, const struct rsip_event *ev)
 		return;
 	}
 	log_warn("lease not granted again", "reason=\"%s\"", why);
+	if (ev->failure == RSIP_FAIL_REFUSED)
+		lost_end(hold, "its lease was not granted again");
+	if (hold->use == HOLD_FOLLOW && ev->failure == RSIP_FAIL_REFUSED) {
+		follow_refused(hold, why);
+		hold_forget(hold);
+		return;
+	}
 	/* The same numbers once; then whatever there is, at once the first time. */
 	if (hold->same && ev->failure == RSIP_FAIL_REFUSED)
 		hold->again_ms = host_now_us() / 1000;
@@ -296,8 +317,11 @@ void hold_ask(
 	hold->done = done;
 	hold->done_ctx = ctx;
 	result = ask(hold);
-	if (result != 0)
-		hold_end(hold, ERR_REFUSED, rsip_result_text(result));
+	if (result == 0)
+		return;
+	hold->failure =
+		result == RSIP_ERR_STATE ? RSIP_FAIL_UNREGISTERED : RSIP_FAIL_REFUSED;
+	hold_end(hold, ERR_REFUSED, rsip_result_text(result));
 }
 
 void hold_give(
@@ -305,6 +329,8 @@ void hold_give(
 {
 	hold->done = done;
 	hold->done_ctx = ctx;
+	if (hold->use != HOLD_FOLLOW)
+		(void)sas_sweep_hold(hold, "its lease was given back");
 	hold->freeing = true;
 	host_changed(hold->gw->host);
 	if (!hold->asking)
@@ -314,19 +340,48 @@ void hold_give(
 /* --- losing ---------------------------------------------------------------------------
  */
 
+static const char *const causes[] = {
+	[RSIP_CAUSE_NONE] = "no cause",
+	[RSIP_CAUSE_EXPIRED] = "its time is over",
+	[RSIP_CAUSE_REVOKED] = "the gateway took it",
+	[RSIP_CAUSE_UNKNOWN] = "the gateway does not know it",
+	[RSIP_CAUSE_DEREGISTERED] = "deregistered",
+	[RSIP_CAUSE_RENEWED] = "registering anew",
+};
+
+/* Its SPIs are remembered until it is known whether it gets them again. */
+static void lost_keep(struct hold *hold, const struct rsip_grant *g)
+{
+	static const struct rsip_range all = { 1, UINT32_MAX };
+	const struct rsip_range *spis = g->kind == RSIP_RSA_IP ? &all : g->spis;
+	size_t n = g->kind == RSIP_RSA_IP ? 1 : g->n_spis;
+
+	free(hold->lost_spis);
+	hold->lost_spis = calloc(n + 1, sizeof(*spis));
+	hold->n_lost_spis = hold->lost_spis != NULL ? n : 0;
+	if (hold->n_lost_spis > 0)
+		memcpy(hold->lost_spis, spis, n * sizeof(*spis));
+}
+
 void hold_lost(struct gw *gw, const struct rsip_event *ev)
 {
 	struct hold *hold = hold_find(gw->host, ev->grant->bind_id);
+	bool over = ev->cause == RSIP_CAUSE_REVOKED || ev->cause == RSIP_CAUSE_EXPIRED;
 	char addr[ADDR_TEXT_MAX];
 
-	log_warn("lease lost", "bind=%" PRIu32 " address=%s cause=%d error=%u",
-		ev->grant->bind_id, addr_format(ev->grant->address, addr), (int)ev->cause,
-		ev->error);
+	/* Of `rsip down` it is what was wanted. */
+	log_at(gw->resting ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "lease lost",
+		"bind=%" PRIu32 " address=%s reason=\"%s\" error=%u", ev->grant->bind_id,
+		addr_format(ev->grant->address, addr), causes[ev->cause], ev->error);
 	gw->host->resync = true;
 	if (hold == NULL || hold->freeing)
 		return;
 	hold->bind_id = 0;
-	if (hold->use == HOLD_LEASE) {
+	if (hold->use != HOLD_EXEC)
+		lost_keep(hold, ev->grant);
+	if (over || hold->use == HOLD_LEASE)
+		lost_end(hold, causes[ev->cause]);
+	if (hold->use == HOLD_LEASE || (hold->use == HOLD_FOLLOW && over)) {
 		if (hold->done == NULL)
 			hold_forget(hold);
 		return;

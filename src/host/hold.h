@@ -4,7 +4,7 @@
 
 /* What the daemon wants from a gateway, held or not at the moment. */
 
-enum hold_use { HOLD_UP, HOLD_LEASE, HOLD_EXEC };
+enum hold_use { HOLD_UP, HOLD_LEASE, HOLD_FOLLOW, HOLD_EXEC };
 
 /* A lease wanted, held or not at the moment. */
 struct hold {
@@ -18,7 +18,8 @@ struct hold {
 	char *remote_name;
 	uint32_t bind_id; /* 0: not held */
 	bool asking, freeing;
-	bool grown;       /* a HOLD_LEASE of our own, because ports ran short */
+	bool seen;  /* HOLD_FOLLOW: its SA was among the kernel's at the last look */
+	bool grown; /* a HOLD_LEASE of our own, because ports ran short */
 	uint32_t quiet_s; /* for so long none of its ports has been in use */
 	/* After a loss: when to ask again, and whether for the same numbers. */
 	uint64_t again_ms;
@@ -26,6 +27,11 @@ struct hold {
 	bool same;
 	uint32_t last_address;
 	struct rsip_range last_ports, last_spis; /* lo 0: was no single block */
+	/* SPIs that it had when it was lost: their SAs end unless it gets them again. */
+	struct rsip_range *lost_spis;
+	size_t n_lost_spis;
+	enum rsip_failure failure; /* of the last request */
+	uint16_t error;            /* the same */
 	/* The first answer, or the end, of what a command waits for. */
 	void (*done)(struct hold *hold, int err, const char *why);
 	void *done_ctx;

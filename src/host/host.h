@@ -1,7 +1,9 @@
 #pragma once
 
 #include "host/exec.h"
+#include "host/follow.h"
 #include "host/nl.h"
+#include "host/sas.h"
 #include "ipc/ipc.h"
 
 /*
@@ -32,6 +34,9 @@ struct host {
 	struct ipc_call *down; /* who asked for it, or NULL */
 	struct up *ups;        /* calls that wait for a lost lease */
 	struct nl *nl;
+	struct nl *xfrm;       /* NULL: no SAs in this kernel */
+	uint64_t sas_ended;    /* because their lease ended */
+	struct follow *follow; /* NULL: nobody asked for it yet */
 	struct gw *gws;
 	struct hold *holds;
 	size_t n_holds;

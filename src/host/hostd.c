@@ -268,6 +268,7 @@ static void on_grow(uv_timer_t *timer)
 	struct host *h = timer->data;
 
 	grow_tick(h);
+	follow_tick(h);
 	h->idle_s = h->gws == NULL && !h->downing ? h->idle_s + 1 : 0;
 	if (h->idle_s >= IDLE_S)
 		h->idle = true;
@@ -320,13 +321,17 @@ static void signals_start(struct daemon *d)
 static void take_over(struct host *h)
 {
 	struct hold *next;
+	char why[IPC_WHY];
 
 	if (h->gws == NULL && h->saved[SAVED_PORT_RANGE] == NULL)
 		return;
 	log_info("taking over from an earlier daemon", "file=%s", h->state);
 	h->resync = true;
-	for (struct gw *gw = h->gws; gw != NULL; gw = gw->next)
+	for (struct gw *gw = h->gws; gw != NULL; gw = gw->next) {
+		if (gw->follow && follow_start(h, why, sizeof(why)) != 0)
+			log_error("SPIs are not followed", "reason=\"%s\"", why);
 		gw_start(gw);
+	}
 	for (struct hold *hold = h->holds; hold != NULL; hold = next) {
 		next = hold->next;
 		/* Its namespace lost its device with the daemon; its `up` its caller. */
@@ -375,6 +380,7 @@ static int host_open(struct daemon *d, char *why, size_t why_size)
 		err = state_load(h, why, why_size);
 	if (err != 0)
 		return err;
+	sas_open(h);
 	(void)uv_prepare_init(h->loop, &h->turn);
 	(void)uv_timer_init(h->loop, &h->again);
 	(void)uv_timer_init(h->loop, &h->end);
@@ -400,6 +406,7 @@ static void host_close(struct daemon *d)
 	state_remove(h);
 	if (!d->options->foreground)
 		(void)unlink(d->log);
+	follow_free(h->follow);
 	/* Only now: with the socket goes the lock, and a successor may start. */
 	ipc_server_free(h->ipc);
 	uv_close((uv_handle_t *)&h->turn, NULL);
@@ -412,6 +419,7 @@ static void host_close(struct daemon *d)
 	uv_close((uv_handle_t *)&d->interrupt, NULL);
 	uv_close((uv_handle_t *)&d->hangup, NULL);
 	(void)uv_run(h->loop, UV_RUN_DEFAULT);
+	sas_close(h);
 	nl_close(h->nl);
 	(void)close(h->watch_fd);
 }

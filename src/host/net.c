@@ -151,6 +151,7 @@ static void device_unmake(struct iface *i)
 	struct host *h = i->gw->host;
 	int index = nl_link_index(h->nl, i->name);
 
+	follow_forget(h->follow, i);
 	if (i->end != NULL) {
 		tunnel_end_del(i->end);
 		carrier_put(i->carrier);
@@ -173,6 +174,14 @@ static void on_device_gone(struct tunnel_owner *owner)
 	i->gw->host->resync = true;
 }
 
+static bool on_ike(struct tunnel_owner *owner, const uint8_t *p, size_t len)
+{
+	struct iface *i =
+		(struct iface *)(void *)((char *)owner - offsetof(struct iface, owner));
+
+	return follow_keeps(i, p, len);
+}
+
 static int tun_make(struct iface *i, char *why, size_t why_size)
 {
 	struct carrier *c = carrier_get(i->gw, i->type, i->remote, why, why_size);
@@ -189,6 +198,7 @@ static int tun_make(struct iface *i, char *why, size_t why_size)
 		return err;
 	}
 	i->owner.gone = on_device_gone;
+	i->owner.keeps = i->gw->follow ? on_ike : NULL;
 	err = tunnel_end_add(c->tunnel, fd, &i->owner, &i->end);
 	if (err != 0) {
 		(void)snprintf(why, why_size, "%s: %s", i->name, err_text(err));
@@ -207,7 +217,8 @@ static bool wants_kernel(const struct iface *i)
 {
 	const struct host *h = i->gw->host;
 
-	if (h->conf.device == HOST_DEVICE_TUN || h->no_kernel[i->type])
+	/* In follow mode IKE messages have to wait in here. */
+	if (h->conf.device == HOST_DEVICE_TUN || h->no_kernel[i->type] || i->gw->follow)
 		return false;
 	for (const struct exec *e = h->execs; e != NULL; e = e->next)
 		if (e->carrier != NULL && e->carrier->gw == i->gw &&

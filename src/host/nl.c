@@ -1,13 +1,12 @@
 /*
  * rtnetlink by libmnl: one request, one acknowledgement.
  */
-#include "host/nl.h"
+#include "host/nlmsg.h"
 
 #include <net/if.h> /* before the kernel's, which then leave its names alone */
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -17,92 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TTL       64
-#define DUMP_SIZE 32768
-
-struct nl {
-	struct mnl_socket *socket;
-	uint32_t seq;
-	char buf[1024]; /* requests */
-};
+#define TTL 64
 
 int nl_open(struct nl **nl)
 {
-	struct nl *new = calloc(1, sizeof(*new));
-
-	if (new == NULL)
-		return -ENOMEM;
-	new->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (new->socket == NULL || mnl_socket_bind(new->socket, 0, MNL_SOCKET_AUTOPID)) {
-		int err = -errno;
-
-		nl_close(new);
-		return err;
-	}
-	*nl = new;
-	return 0;
-}
-
-void nl_close(struct nl *nl)
-{
-	if (nl == NULL)
-		return;
-	if (nl->socket != NULL)
-		(void)mnl_socket_close(nl->socket);
-	free(nl);
-}
-
-static struct nlmsghdr *request(struct nl *nl, uint16_t type, uint16_t flags)
-{
-	struct nlmsghdr *h = mnl_nlmsg_put_header(nl->buf);
-
-	h->nlmsg_type = type;
-	h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
-	h->nlmsg_seq = ++nl->seq;
-	return h;
-}
-
-/* Send, and feed each answer to fn until the end or the acknowledgement. */
-static int talk(struct nl *nl, const struct nlmsghdr *h, mnl_cb_t fn, void *ctx)
-{
-	char *answers = malloc(DUMP_SIZE);
-	int result = MNL_CB_OK;
-
-	if (answers == NULL)
-		return -ENOMEM;
-	if (mnl_socket_sendto(nl->socket, h, h->nlmsg_len) < 0)
-		result = MNL_CB_ERROR;
-	while (result > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(nl->socket, answers, DUMP_SIZE);
-
-		if (n < 0) {
-			result = MNL_CB_ERROR;
-			break;
-		}
-		result = mnl_cb_run(answers, (size_t)n, nl->seq,
-			mnl_socket_get_portid(nl->socket), fn, ctx);
-	}
-	if (result == MNL_CB_ERROR)
-		result = errno != 0 ? -errno : -EIO;
-	free(answers);
-	return result < 0 ? result : 0;
-}
-
-static int change(struct nl *nl, const struct nlmsghdr *h)
-{
-	return talk(nl, h, NULL, NULL);
-}
-
-/* The attributes behind a header of that size, without libmnl's mixed signs. */
-static const struct nlattr *first(const struct nlmsghdr *h, size_t header)
-{
-	return mnl_nlmsg_get_payload_offset(h, header);
-}
-
-static bool more(const struct nlmsghdr *h, const struct nlattr *attr)
-{
-	return mnl_attr_ok(attr,
-		(int)((const char *)mnl_nlmsg_get_payload_tail(h) - (const char *)attr));
+	return nlmsg_open(NETLINK_ROUTE, nl);
 }
 
 /* --- links ----------------------------------------------------------------------------
@@ -110,7 +28,7 @@ static bool more(const struct nlmsghdr *h, const struct nlattr *attr)
 
 static struct nlmsghdr *link_request(struct nl *nl, uint16_t type, int flags, int index)
 {
-	struct nlmsghdr *h = request(nl, type, (uint16_t)(NLM_F_ACK | flags));
+	struct nlmsghdr *h = nlmsg_new(nl, type, (uint16_t)(NLM_F_ACK | flags));
 	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(h, sizeof(*info));
 
 	info->ifi_family = AF_UNSPEC;
@@ -137,12 +55,12 @@ int nl_tunnel_add(struct nl *nl, const char *name, enum rsip_tunnel type, uint32
 	mnl_attr_put_u8(h, gre ? IFLA_GRE_PMTUDISC : IFLA_IPTUN_PMTUDISC, 1);
 	mnl_attr_nest_end(h, data);
 	mnl_attr_nest_end(h, link);
-	return change(nl, h);
+	return nlmsg_change(nl, h);
 }
 
 int nl_link_del(struct nl *nl, int index)
 {
-	return change(nl, link_request(nl, RTM_DELLINK, 0, index));
+	return nlmsg_change(nl, link_request(nl, RTM_DELLINK, 0, index));
 }
 
 int nl_link_up(struct nl *nl, int index, uint32_t mtu)
@@ -154,7 +72,7 @@ int nl_link_up(struct nl *nl, int index, uint32_t mtu)
 	info->ifi_change = IFF_UP;
 	if (mtu > 0)
 		mnl_attr_put_u32(h, IFLA_MTU, mtu);
-	return change(nl, h);
+	return nlmsg_change(nl, h);
 }
 
 int nl_link_move(struct nl *nl, int index, int netns, const char *name)
@@ -163,7 +81,7 @@ int nl_link_move(struct nl *nl, int index, int netns, const char *name)
 
 	mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)netns);
 	mnl_attr_put_strz(h, IFLA_IFNAME, name);
-	return change(nl, h);
+	return nlmsg_change(nl, h);
 }
 
 struct link_answer {
@@ -178,7 +96,8 @@ static int on_link(const struct nlmsghdr *h, void *ctx)
 	const struct nlattr *attr;
 
 	answer->index = info->ifi_index;
-	for (attr = first(h, sizeof(*info)); more(h, attr); attr = mnl_attr_next(attr)) {
+	for (attr = nlmsg_first(h, sizeof(*info)); nlmsg_more(h, attr);
+		attr = mnl_attr_next(attr)) {
 		if (mnl_attr_get_type(attr) == IFLA_MTU)
 			answer->mtu = mnl_attr_get_u32(attr);
 	}
@@ -192,7 +111,7 @@ static struct link_answer link_get(struct nl *nl, int index, const char *name)
 
 	if (name != NULL)
 		mnl_attr_put_strz(h, IFLA_IFNAME, name);
-	if (talk(nl, h, on_link, &answer) != 0)
+	if (nlmsg_talk(nl, h, on_link, &answer) != 0)
 		return (struct link_answer){ 0 };
 	return answer;
 }
@@ -212,7 +131,7 @@ int nl_link_index(struct nl *nl, const char *name)
 
 static int addr_change(struct nl *nl, uint16_t type, int flags, int index, uint32_t addr)
 {
-	struct nlmsghdr *h = request(nl, type, (uint16_t)(NLM_F_ACK | flags));
+	struct nlmsghdr *h = nlmsg_new(nl, type, (uint16_t)(NLM_F_ACK | flags));
 	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(h, sizeof(*ifa));
 
 	ifa->ifa_family = AF_INET;
@@ -221,7 +140,7 @@ static int addr_change(struct nl *nl, uint16_t type, int flags, int index, uint3
 	ifa->ifa_index = (uint32_t)index;
 	mnl_attr_put_u32(h, IFA_LOCAL, htonl(addr));
 	mnl_attr_put_u32(h, IFA_ADDRESS, htonl(addr));
-	return change(nl, h);
+	return nlmsg_change(nl, h);
 }
 
 int nl_addr_add(struct nl *nl, int index, uint32_t addr)
@@ -240,7 +159,7 @@ int nl_addr_del(struct nl *nl, int index, uint32_t addr)
 static struct nlmsghdr *route_request(
 	struct nl *nl, uint16_t type, int flags, const struct route4 *r, uint32_t table)
 {
-	struct nlmsghdr *h = request(nl, type, (uint16_t)(NLM_F_ACK | flags));
+	struct nlmsghdr *h = nlmsg_new(nl, type, (uint16_t)(NLM_F_ACK | flags));
 	struct rtmsg *rt = mnl_nlmsg_put_extra_header(h, sizeof(*rt));
 
 	rt->rtm_family = AF_INET;
@@ -265,7 +184,7 @@ static struct nlmsghdr *route_request(
 int nl_route_add(struct nl *nl, const struct route4 *r, uint32_t table)
 {
 	/* CREATE without EXCL and APPEND puts it before an equal one of others. */
-	return change(nl, route_request(nl, RTM_NEWROUTE, NLM_F_CREATE, r, table));
+	return nlmsg_change(nl, route_request(nl, RTM_NEWROUTE, NLM_F_CREATE, r, table));
 }
 
 int nl_route_put_back(struct nl *nl, const struct route4 *r)
@@ -275,12 +194,12 @@ int nl_route_put_back(struct nl *nl, const struct route4 *r)
 	struct rtmsg *rt = mnl_nlmsg_get_payload(h);
 
 	rt->rtm_protocol = RTPROT_BOOT;
-	return change(nl, h);
+	return nlmsg_change(nl, h);
 }
 
 int nl_route_del(struct nl *nl, const struct route4 *r, uint32_t table)
 {
-	return change(nl, route_request(nl, RTM_DELROUTE, 0, r, table));
+	return nlmsg_change(nl, route_request(nl, RTM_DELROUTE, 0, r, table));
 }
 
 struct route_list {
@@ -314,7 +233,8 @@ static void route_read(const struct nlmsghdr *h, struct route4 *r, uint32_t *tab
 
 	*r = (struct route4){ .dst.len = rt->rtm_dst_len };
 	*table = rt->rtm_table;
-	for (attr = first(h, sizeof(*rt)); more(h, attr); attr = mnl_attr_next(attr)) {
+	for (attr = nlmsg_first(h, sizeof(*rt)); nlmsg_more(h, attr);
+		attr = mnl_attr_next(attr)) {
 		switch (mnl_attr_get_type(attr)) {
 		case RTA_DST:
 			r->dst.addr = ntohl(mnl_attr_get_u32(attr));
@@ -374,13 +294,13 @@ static int on_route(const struct nlmsghdr *h, void *ctx)
 
 int nl_route_list(struct nl *nl, bool ours, struct route4 **routes, size_t *n)
 {
-	struct nlmsghdr *h = request(nl, RTM_GETROUTE, NLM_F_DUMP);
+	struct nlmsghdr *h = nlmsg_new(nl, RTM_GETROUTE, NLM_F_DUMP);
 	struct rtmsg *rt = mnl_nlmsg_put_extra_header(h, sizeof(*rt));
 	struct route_list list = { .ours = ours };
 	int err;
 
 	rt->rtm_family = AF_INET;
-	err = talk(nl, h, on_route, &list);
+	err = nlmsg_talk(nl, h, on_route, &list);
 	if (err == 0)
 		err = list.err;
 	if (err != 0) {
@@ -429,7 +349,7 @@ void nl_watch_drain(int fd)
 static int rule_change(
 	struct nl *nl, uint16_t type, int flags, uint32_t from, uint32_t table)
 {
-	struct nlmsghdr *h = request(nl, type, (uint16_t)(NLM_F_ACK | flags));
+	struct nlmsghdr *h = nlmsg_new(nl, type, (uint16_t)(NLM_F_ACK | flags));
 	struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(h, sizeof(*rule));
 
 	rule->family = AF_INET;
@@ -439,7 +359,7 @@ static int rule_change(
 	mnl_attr_put_u32(h, FRA_TABLE, table);
 	/* One that the kernel chose would make each addition a new rule. */
 	mnl_attr_put_u32(h, FRA_PRIORITY, table);
-	return change(nl, h);
+	return nlmsg_change(nl, h);
 }
 
 int nl_rule_add(struct nl *nl, uint32_t from, uint32_t table)

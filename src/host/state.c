@@ -26,6 +26,7 @@ static const char *const saved_keys[SAVED] = {
 static const char *const use_words[] = {
 	[HOLD_UP] = "up",
 	[HOLD_LEASE] = "lease",
+	[HOLD_FOLLOW] = "follow",
 	[HOLD_EXEC] = "exec",
 };
 
@@ -109,12 +110,12 @@ static json_t *gw_json(const struct gw *gw)
 	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
 		if (hold->gw == gw && !hold->freeing)
 			(void)json_array_append_new(holds, hold_json(hold));
-	return json_pack("{s:I, s:i, s:I, s:I, s:i, s:b, s:I, s:I, s:o, s:o, s:o}",
+	return json_pack("{s:I, s:i, s:I, s:I, s:i, s:b, s:b, s:I, s:I, s:o, s:o, s:o}",
 		"address", (json_int_t)gw->addr, "port", (int)gw->port, "source",
 		(json_int_t)gw->source, "local", (json_int_t)gw->local, "transport",
-		(int)gw->transport, "up", gw->up, "ports_max", (json_int_t)gw->ports_max,
-		"ports_quiet", (json_int_t)gw->ports_quiet_s, "locals", locals, "holds",
-		holds, "session", session_json(gw->session));
+		(int)gw->transport, "up", gw->up, "follow", gw->follow, "ports_max",
+		(json_int_t)gw->ports_max, "ports_quiet", (json_int_t)gw->ports_quiet_s,
+		"locals", locals, "holds", holds, "session", session_json(gw->session));
 }
 
 static json_t *iface_json(const struct iface *i)
@@ -309,6 +310,7 @@ static void gw_load(struct host *h, const json_t *o)
 		return;
 	gw->local = u32_of(o, "local");
 	gw->up = json_is_true(json_object_get(o, "up"));
+	gw->follow = json_is_true(json_object_get(o, "follow"));
 	gw->ports_max = u32_of(o, "ports_max");
 	gw->ports_quiet_s = u32_of(o, "ports_quiet");
 	gw->locals = calloc(json_array_size(locals) + 1, sizeof(*gw->locals));

@@ -353,7 +353,25 @@ static void packet_out(struct tunnel *t, struct tunnel_end *e, uint8_t *p, size_
 		t->echo[id % ECHOES].end = e;
 		t->echo[id % ECHOES].id = id;
 	}
+	if (e->owner->keeps != NULL && tunpkt_ike_spi(p, &pkt) &&
+		e->owner->keeps(e->owner, p, pkt.len))
+		return;
 	batch_add(t, pkt.df ? &t->with_df : &t->without_df, p, &pkt);
+}
+
+void tunnel_end_send(struct tunnel_end *end, uint8_t *p, size_t len)
+{
+	struct tunnel *t = end->tunnel;
+	struct batch *b;
+	struct tunpkt pkt;
+
+	if (!tunpkt_parse(p, len, &pkt))
+		return;
+	b = pkt.df ? &t->with_df : &t->without_df;
+	/* A device's turn may be under way: what it has goes first. */
+	batch_send(t, end, b, pkt.df ? t->df : t->plain);
+	batch_add(t, b, p, &pkt);
+	batch_send(t, end, b, pkt.df ? t->df : t->plain);
 }
 
 static void on_device(uv_poll_t *poll, int status, int events)

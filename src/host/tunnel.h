@@ -2,6 +2,7 @@
 
 #include <rsip/types.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -47,6 +48,12 @@ struct tunnel_conf {
 struct tunnel_owner {
 	/* The device is gone, perhaps with its network namespace: delete the end. */
 	void (*gone)(struct tunnel_owner *owner);
+	/*
+	 * An IKE message that may carry a new SPI (tunpkt_ike_spi()) wants to leave.
+	 * True: it was copied and leaves by tunnel_end_send(), or never.  NULL: nothing
+	 * waits.
+	 */
+	bool (*keeps)(struct tunnel_owner *owner, const uint8_t *p, size_t len);
 };
 
 int tunnel_new(const struct tunnel_conf *conf, struct tunnel **tunnel, char *why,
@@ -60,6 +67,8 @@ uint32_t tunnel_mtu(const struct tunnel *t);
 int tunnel_end_add(
 	struct tunnel *t, int fd, struct tunnel_owner *owner, struct tunnel_end **end);
 void tunnel_end_del(struct tunnel_end *end);
+/* Send one packet that was kept.  It is borrowed for the call. */
+void tunnel_end_send(struct tunnel_end *end, uint8_t *p, size_t len);
 /* From now on these; all is copied. */
 int tunnel_end_claim(struct tunnel_end *end, const struct tunnel_claim *claims, size_t n);
 /* Inner overhead of a type: 20 or 24 bytes. */

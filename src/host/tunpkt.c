@@ -151,6 +151,37 @@ bool tunpkt_echo_out(const uint8_t *p, const struct tunpkt *t, uint16_t *id)
 	return true;
 }
 
+/* Exchange types: RFC 2408 section 3.1, RFC 2409 appendix A, RFC 7296 section 3.1. */
+static bool exchange_has_spi(uint8_t version, uint8_t exchange)
+{
+	enum { QUICK = 32, SA_INIT = 34, INFORMATIONAL = 37, RESUME = 38, BETWEEN = 43 };
+
+	if (version == 1)
+		return exchange == QUICK;
+	return version == 2 && exchange > SA_INIT && exchange != INFORMATIONAL &&
+	       exchange != RESUME && exchange != BETWEEN;
+}
+
+bool tunpkt_ike_spi(const uint8_t *p, const struct tunpkt *t)
+{
+	enum { UDP_LEN = 8, MARKER = 4, IKE_LEN = 28 };
+	const uint8_t *udp = p + t->header, *ike = udp + UDP_LEN;
+	size_t have = t->len - t->header, len;
+
+	if (t->proto != UDP || (get16(p + 6) & OFFSET) != 0 || have < UDP_LEN + IKE_LEN)
+		return false;
+	len = get16(udp + 4);
+	if (get32(ike) == 0) {
+		if (have < UDP_LEN + MARKER + IKE_LEN)
+			return false;
+		ike += MARKER;
+	}
+	/* By its own length it may be cut into fragments, but not end behind the
+	 * datagram. */
+	return exchange_has_spi(ike[17] >> 4, ike[18]) && get32(ike + 24) >= IKE_LEN &&
+	       get32(ike + 24) + (size_t)(ike - udp) <= len;
+}
+
 bool tunpkt_ecn_in(uint8_t *p, uint8_t outer_tos)
 {
 	uint8_t outer = outer_tos & ECN, inner = p[1] & ECN, now = inner;

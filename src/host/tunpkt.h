@@ -38,6 +38,14 @@ enum tunpkt_key tunpkt_key_in(const uint8_t *p, const struct tunpkt *t, uint32_t
 bool tunpkt_echo_out(const uint8_t *p, const struct tunpkt *t, uint16_t *id);
 
 /*
+ * An IKE message, whole or its first fragment, of an exchange that can carry the SPI of a
+ * new SA: Quick Mode, IKE_AUTH, CREATE_CHILD_SA and what is not known better.  Port and
+ * non-ESP marker don't matter.  What anybody can make an IKE daemon send, answers to
+ * first messages, is not among them.
+ */
+bool tunpkt_ike_spi(const uint8_t *p, const struct tunpkt *t);
+
+/*
  * The inner ECN field after a tunnel whose outer header says `outer_tos` (RFC 6040
  * section 4.2).  False: the packet must be dropped.  Keeps the header checksum right.
  */

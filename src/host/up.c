@@ -14,6 +14,7 @@
 #define PORTS_PER_BINDING 255  /* Number is one byte (RFC 3103 section 8.2) */
 #define PORTS_PER_BLOCK   128  /* the largest aligned block of that */
 #define DOWN_WAIT_MS      2000 /* for a gateway that does not answer */
+#define FAREWELL_MS       250  /* for the messages of IKE daemons */
 
 /* One `rsip up` on its way. */
 struct up {
@@ -45,7 +46,7 @@ static void up_fail(struct up *up, int err, const char *why)
 			hold_give(hold, NULL, NULL);
 	}
 	ipc_error_code(up->call, err, why);
-	gw->upping = false;
+	gw->upping = gw->follow = false;
 	h->idle = true;
 	up_free(up);
 }
@@ -170,9 +171,29 @@ static void on_up_answer(struct req *req, const struct rsip_event *ev)
 	up_ask(up);
 }
 
+/* An owner of a whole address needs to follow nothing. */
+static bool follow_begin(struct up *up, char *why, size_t why_size)
+{
+	const struct host_conf *conf = &up->ask.conf;
+
+	if (conf->spi_mode != HOST_SPI_FOLLOW || up->kind == RSIP_RSA_IP)
+		return true;
+	if (up->kind != RSIP_RSIPSEC || conf->device == HOST_DEVICE_KERNEL) {
+		(void)snprintf(why, why_size,
+			"spi-mode follow needs method rsipsec, and the tunnel's end in "
+			"rsip-hostd (device auto or tun)");
+		return false;
+	}
+	if (follow_start(up->gw->host, why, why_size) != 0)
+		return false;
+	up->gw->follow = true;
+	return true;
+}
+
 static void on_up_registered(struct gw_wait *wait, int err, const char *why)
 {
 	struct up *up = (struct up *)(void *)((char *)wait - offsetof(struct up, wait));
+	char text[IPC_WHY];
 	int result;
 
 	if (err != 0) {
@@ -184,6 +205,10 @@ static void on_up_registered(struct gw_wait *wait, int err, const char *why)
 	if (up->kind == RSIP_RSAP_IP && up->left == 0) {
 		up_fail(up, ERR_CONFIG,
 			"rsap-ip without ports leases nothing; give --ports 1 or more");
+		return;
+	}
+	if (!follow_begin(up, text, sizeof(text))) {
+		up_fail(up, ERR_CONFIG, text);
 		return;
 	}
 	up->query.done = on_up_answer;
@@ -303,20 +328,15 @@ static void on_down_late(uv_timer_t *timer)
 void down_check(struct host *h)
 {
 	if (!h->downing || h->gws != NULL)
-		return;
+		return; /* h->gws is not empty while there was an SA to end */
 	(void)uv_timer_stop(&h->end);
 	down_finish(h);
 }
 
-void down_start(struct host *h)
+static void down_leave(struct host *h)
 {
 	struct gw *next;
 
-	if (h->downing)
-		return;
-	h->downing = true;
-	while (h->execs != NULL)
-		exec_end(h->execs, NULL, NULL);
 	/* First the way there, then what it was leased by. */
 	net_restore(h);
 	(void)uv_timer_start(&h->end, on_down_late, DOWN_WAIT_MS, 0);
@@ -324,6 +344,29 @@ void down_start(struct host *h)
 		next = gw->next;
 		gw_deregister(gw);
 	}
+}
+
+static void on_farewell_over(uv_timer_t *timer)
+{
+	down_leave(timer->data);
+}
+
+void down_start(struct host *h)
+{
+	size_t ended = 0;
+
+	if (h->downing)
+		return;
+	h->downing = true;
+	while (h->execs != NULL)
+		exec_end(h->execs, NULL, NULL);
+	for (struct hold *hold = h->holds; hold != NULL; hold = hold->next)
+		ended += sas_sweep_hold(hold, "the lease is given back");
+	/* IKE daemons that have just been told of it may tell their peers. */
+	if (ended > 0)
+		(void)uv_timer_start(&h->end, on_farewell_over, FAREWELL_MS, 0);
+	else
+		down_leave(h);
 }
 
 void ops_down(void *ctx, struct ipc_call *call, json_t *params)

@@ -45,7 +45,10 @@ static void test_defaults(void **state)
 	assert_int_equal(c.transport, RSIP_TCP);
 	assert_int_equal(c.method, 0);
 	assert_int_equal(c.ports, 64);
-	assert_int_equal(c.spis, 64);
+	assert_int_equal(host_conf_spis(&c), 64);
+	c.spi_mode = HOST_SPI_FOLLOW;
+	assert_int_equal(host_conf_spis(&c), 1);
+	c.spi_mode = HOST_SPI_BLOCK;
 }
 
 static void test_all_keys(void **state)
@@ -54,12 +57,12 @@ static void test_all_keys(void **state)
 	char why[512];
 
 	(void)state;
-	assert_int_equal(
-		load("host {\n  gateway = \"10.0.0.1:4556\"\n"
-		     "  transport = \"udp\"\n  method = \"rsa-ip\"\n"
-		     "  ports = 0\n  spis = \"16\"\n  source = \"10.0.0.11\"\n"
-		     "  tunnel = \"gre\"\n  lease = 600\n  device = \"tun\"\n}\n",
-			&c, why),
+	assert_int_equal(load("host {\n  gateway = \"10.0.0.1:4556\"\n"
+			      "  transport = \"udp\"\n  method = \"rsa-ip\"\n"
+			      "  ports = 0\n  spis = \"16\"\n  source = \"10.0.0.11\"\n"
+			      "  tunnel = \"gre\"\n  lease = 600\n  device = \"tun\"\n"
+			      "  spi-mode = \"follow\"\n}\n",
+				 &c, why),
 		0);
 	assert_int_equal(c.gateway, 0x0a000001);
 	assert_int_equal(c.port, 4556);
@@ -67,6 +70,8 @@ static void test_all_keys(void **state)
 	assert_int_equal(c.method, RSIP_RSA_IP);
 	assert_int_equal(c.ports, 0);
 	assert_int_equal(c.spis, 16);
+	assert_int_equal(c.spi_mode, HOST_SPI_FOLLOW);
+	assert_int_equal(host_conf_spis(&c), 16);
 	assert_int_equal(c.source, 0x0a00000b);
 	assert_int_equal(c.tunnel, RSIP_GRE);
 	assert_int_equal(c.lease_s, 600);
@@ -94,6 +99,8 @@ static void test_errors(void **state)
 			":2: method \"nat\" is not rsap-ip, rsa-ip or rsipsec" },
 		{ "host {\n transport = \"sctp\"\n}\n",
 			":2: transport \"sctp\" is neither tcp nor udp" },
+		{ "host {\n spi-mode = \"list\"\n}\n",
+			":2: spi-mode \"list\" is neither block nor follow" },
 		{ "gateway {\n}\n", ":1: no such option 'gateway'" },
 	};
 	struct host_conf c;

@@ -217,6 +217,63 @@ static void test_too_big(void **state)
 	assert_int_equal(tunpkt_too_big(p, &t, 1380, out), 20 + 8 + 28);
 }
 
+/* Which IKE messages can tell the peer a new SPI (spi-mode follow). */
+static void test_ike_spi(void **state)
+{
+	static const struct {
+		uint8_t version, exchange;
+		bool spi;
+	} rows[] = {
+		{ 0x10, 2, false },  /* main mode */
+		{ 0x10, 4, false },  /* aggressive mode */
+		{ 0x10, 5, false },  /* informational */
+		{ 0x10, 32, true },  /* quick mode */
+		{ 0x20, 34, false }, /* IKE_SA_INIT */
+		{ 0x20, 35, true },  /* IKE_AUTH */
+		{ 0x20, 36, true },  /* CREATE_CHILD_SA */
+		{ 0x20, 37, false }, /* INFORMATIONAL */
+		{ 0x20, 43, false }, /* IKE_INTERMEDIATE */
+		{ 0x20, 44, true },  /* IKE_FOLLOWUP_KE */
+		{ 0x30, 36, false },
+	};
+	uint8_t udp[8 + 4 + 28] = { 0x01, 0xf4, 0x01, 0xf4, 0, 8 + 28 }, p[80];
+	struct tunpkt t;
+
+	(void)state;
+	for (size_t marker = 0; marker <= 4; marker += 4) {
+		uint8_t *ike = udp + 8 + marker;
+
+		memset(udp + 8, 0, sizeof(udp) - 8);
+		udp[5] = (uint8_t)(8 + marker + 28);
+		ike[0] = 0xc0;
+		ike[27] = 28;
+		for (size_t i = 0; i < N(rows); i++) {
+			ike[17] = rows[i].version;
+			ike[18] = rows[i].exchange;
+			assert_true(tunpkt_parse(p, make(p, 17, udp, 36 + marker), &t));
+			assert_int_equal(tunpkt_ike_spi(p, &t), rows[i].spi);
+		}
+		ike[17] = 0x20;
+		ike[18] = 36;
+		/* Longer than its datagram, or than a fragment of it. */
+		ike[27] = 29;
+		assert_true(tunpkt_parse(p, make(p, 17, udp, 36 + marker), &t));
+		assert_false(tunpkt_ike_spi(p, &t));
+		udp[4] = 1;
+		ike[26] = 1;
+		ike[27] = 28;
+		assert_true(tunpkt_parse(p, make(p, 17, udp, 36 + marker), &t));
+		assert_true(tunpkt_ike_spi(p, &t));
+		p[7] = 1; /* a later fragment */
+		assert_false(tunpkt_ike_spi(p, &t));
+		udp[4] = ike[26] = 0;
+		assert_true(tunpkt_parse(p, make(p, 17, udp, 35 + marker), &t));
+		assert_false(tunpkt_ike_spi(p, &t));
+		assert_true(tunpkt_parse(p, make(p, 6, udp, 36 + marker), &t));
+		assert_false(tunpkt_ike_spi(p, &t));
+	}
+}
+
 /* P-8.6-02: version 0, IPv4, no options. */
 static void test_gre(void **state)
 {
@@ -241,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_checksum),
 		cmocka_unit_test(test_too_big),
 		cmocka_unit_test(test_gre),
+		cmocka_unit_test(test_ike_spi),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
