@@ -96,6 +96,8 @@ static int check_gateway(struct arena *a, const struct conf_gateway *g,
 		return err;
 	conf->state_dir = g->state_dir.text;
 	conf->control_socket = g->control_socket.text;
+	conf->user = (struct conf_user){ g->user.text, g->user.given };
+	conf->sandbox = g->sandbox.n != 0;
 	conf->tcp = (struct conf_tcp){ g->tcp_connections.n,
 		g->tcp_connections_per_host.n, g->tcp_idle.n, g->tcp_stall.n };
 	conf->engine.tunnel_endpoint = g->tunnel_endpoint.n;

@@ -36,12 +36,20 @@ struct conf_tcp {
 	uint32_t stall_s; /* an unfinished request, or answers that nobody reads */
 };
 
+/* Who rsipd becomes when it is started as root; "" for nobody. */
+struct conf_user {
+	const char *name;
+	bool given; /* by the file: it must work then */
+};
+
 struct conf {
 	struct engine_conf engine;
 	const struct conf_listen *listen;
 	size_t n_listen;
 	struct conf_tcp tcp;
 	const char *state_dir, *control_socket;
+	struct conf_user user;
+	bool sandbox;
 	const char *driver; /* "auto", "xdp", "packet", "none" */
 	const char *private_interface, *public_interface; /* "" when not set */
 	bool ike_only_host;                               /* ike-from-peer */

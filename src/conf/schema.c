@@ -34,6 +34,8 @@ const struct conf_option conf_options[] = {
 	{ "gateway", "state-dir", KIND_TEXT, ONE, "/var/lib/rsip", ANY, NULL, AT(gateway, state_dir) },
 	{ "gateway", "control-socket", KIND_TEXT, ONE, "/run/rsip/rsipd.sock", ANY, NULL, AT(gateway, control_socket) },
 	{ "gateway", "registration-lease", KIND_NUMBER, ONE, "3600", SECONDS, NULL, AT(gateway, registration_lease) },
+	{ "gateway", "user", KIND_TEXT, ONE, "rsip", ANY, NULL, AT(gateway, user) },
+	{ "gateway", "sandbox", KIND_BOOL, ONE, "true", ANY, NULL, AT(gateway, sandbox) },
 	{ "gateway", "tcp-connections", KIND_NUMBER, ONE, "4096", 1, 100000, NULL, AT(gateway, tcp_connections) },
 	{ "gateway", "tcp-connections-per-host", KIND_NUMBER, ONE, "32", 1, 100000, NULL, AT(gateway, tcp_connections_per_host) },
 	{ "gateway", "tcp-idle", KIND_NUMBER, ONE, "7200", 1, DAY, NULL, AT(gateway, tcp_idle) },

@@ -40,6 +40,7 @@ static int parse_text(const struct value_of *v, void *at)
 	struct conf_string *s = at;
 
 	s->text = arena_text(v->arena, v->word.text);
+	s->given = v->given;
 	s->line = v->word.line;
 	return s->text != NULL ? 0 : -ENOMEM;
 }

@@ -11,6 +11,7 @@
 
 struct conf_string {
 	const char *text;
+	bool given; /* in the file; else it is the default */
 	int line;
 };
 struct conf_number {
@@ -34,8 +35,9 @@ struct conf_list {
 
 struct conf_gateway {
 	struct conf_list listen, transports, local_networks;
-	struct conf_number tunnel_endpoint, registration_lease, query_authoritative;
-	struct conf_string state_dir, control_socket;
+	struct conf_number tunnel_endpoint, registration_lease, query_authoritative,
+		sandbox;
+	struct conf_string state_dir, control_socket, user;
 	struct conf_number tcp_connections, tcp_connections_per_host, tcp_idle, tcp_stall;
 	int line;
 };

@@ -57,10 +57,13 @@ int daemon_start(int *parent)
 	return 0;
 }
 
-void daemon_ready(int parent)
+int daemon_null(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
 
+void daemon_ready(int parent, int null)
+{
 	if (null >= 0) {
 		(void)dup2(null, STDIN_FILENO);
 		(void)dup2(null, STDOUT_FILENO);

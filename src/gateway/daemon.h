@@ -12,8 +12,10 @@
  * fails.
  */
 int daemon_start(int *parent);
-/* Tell the parent that all went well and let go of the terminal. */
-void daemon_ready(int parent);
+/* For daemon_ready(), while files can still be opened to write; -1 when there is none. */
+int daemon_null(void);
+/* Tell the parent that all went well and let go of the terminal.  Takes over null. */
+void daemon_ready(int parent, int null);
 
 /* Make a directory and those above it that are missing.  -errno. */
 int daemon_mkdir(const char *path, unsigned int mode);

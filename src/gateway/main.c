@@ -94,7 +94,8 @@ static int exit_of(int err)
 static int serve(struct rsipd *d, const struct options *o, int parent)
 {
 	char why[RSIPD_WHY] = "";
-	int status, err = rsipd_open(d, why, sizeof(why));
+	int status, null = o->foreground ? -1 : daemon_null();
+	int err = rsipd_open(d, why, sizeof(why));
 
 	if (err != 0) {
 		log_error(why, "%s", "");
@@ -105,7 +106,7 @@ static int serve(struct rsipd *d, const struct options *o, int parent)
 		d->conf->listen[0].text);
 	(void)fflush(stdout); /* whoever reads it may be gone */
 	if (!o->foreground) {
-		daemon_ready(parent);
+		daemon_ready(parent, null);
 		log_to_syslog();
 	}
 	log_info("ready", "driver=%s listen=%s version=" RSIP_VERSION,

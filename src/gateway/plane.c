@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "sandbox/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,11 +134,41 @@ static size_t tunnel_ends(const struct conf *conf, uint32_t *ends)
  */
 static void pins_name(const struct plane *p, char *path, size_t size)
 {
+	char folder[64] = "/sys/fs/bpf/rsip";
 	struct stat ns = { 0 };
 
 	(void)stat("/proc/self/ns/net", &ns);
-	(void)snprintf(path, size, "/sys/fs/bpf/rsip/%s_%s_%llu", p->private_interface,
+	if (p->pins_open)
+		(void)snprintf(folder, sizeof(folder), "/proc/self/fd/%d", p->pins_fd);
+	(void)snprintf(path, size, "%s/%s_%s_%llu", folder, p->private_interface,
 		p->public_interface, (unsigned long long)ns.st_ino);
+}
+
+/* Of one namespace's folder, which has no folders in it. */
+static void pins_give(const char *folder, const char *user)
+{
+	DIR *dir = opendir(folder);
+	const struct dirent *e;
+	char path[512];
+
+	if (dir == NULL)
+		return;
+	(void)sandbox_user_owns(user, folder);
+	while ((e = readdir(dir)) != NULL)
+		if (e->d_name[0] != '.' && snprintf(path, sizeof(path), "%s/%s", folder,
+						   e->d_name) < (int)sizeof(path))
+			(void)sandbox_user_owns(user, path);
+	(void)closedir(dir);
+}
+
+void plane_pins_are_at(struct plane *p, int fd, const char *user)
+{
+	char pins[128];
+
+	p->pins_fd = fd;
+	p->pins_open = true;
+	pins_name(p, pins, sizeof(pins));
+	pins_give(pins, user);
 }
 
 static int driver_open(

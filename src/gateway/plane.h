@@ -17,6 +17,8 @@ struct plane {
 	const struct dp_driver *fallback; /* of driver "auto": when that cannot open */
 	struct dp *dp;                    /* NULL while closed */
 	char private_interface[IF_NAMESIZE], public_interface[IF_NAMESIZE];
+	int pins_fd; /* of the folder of pins, when pins_open */
+	bool pins_open;
 	struct dp_events events;
 	uv_loop_t *loop;
 	uv_poll_t *polls[4];
@@ -32,5 +34,10 @@ int plane_open(struct plane *p, const struct conf *conf, char *why, size_t why_s
 void plane_close(struct plane *p);
 void plane_service(struct plane *p, uint64_t now_ms);
 uint64_t plane_deadline(const struct plane *p);
+/*
+ * The folder of the pinned tables is open at this descriptor, which is the plane's from
+ * now on; what is in it belongs to the user from now on.
+ */
+void plane_pins_are_at(struct plane *p, int fd, const char *user);
 /* SANDBOX_... that the driver goes on to need. */
 unsigned int plane_rights(const struct plane *p);

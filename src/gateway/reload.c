@@ -70,6 +70,8 @@ static void keep_fixed(const struct conf *old, struct conf *new, char *names, si
 		{ "state-dir", strcmp(old->state_dir, new->state_dir) != 0 },
 		{ "control-socket",
 			strcmp(old->control_socket, new->control_socket) != 0 },
+		{ "user", strcmp(old->user.name, new->user.name) != 0 },
+		{ "sandbox", old->sandbox != new->sandbox },
 		{ "driver", strcmp(old->driver, new->driver) != 0 },
 		{ "private-interface",
 			strcmp(old->private_interface, new->private_interface) != 0 },

@@ -6,9 +6,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "gateway/confine.h"
 #include "gateway/daemon.h"
 #include "gateway/own.h"
-#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -514,7 +514,7 @@ int rsipd_open(struct rsipd *d, char *why, size_t why_size)
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && err == 0; i++)
 		err = steps[i](d, why, why_size);
 	if (err == 0)
-		err = sandbox_enter(plane_rights(&d->plane), why, why_size);
+		err = confine(d, why, why_size);
 	if (err != 0) {
 		if (why[0] == 0)
 			(void)snprintf(why, why_size, "%s", err_text(err));

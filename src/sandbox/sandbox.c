@@ -1,6 +1,7 @@
 /*
- * Giving up capabilities, with libcap-ng.  Every step is checked: a daemon that thinks it
- * has no rights and has them all is worse than one that does not start.
+ * The order of giving up: capabilities of later programs first (that needs one), then the
+ * user, then our own capabilities, then files and calls.  Every step is checked: a daemon
+ * that thinks it has no rights and has them all is worse than one that does not start.
  */
 #include "sandbox/sandbox.h"
 
@@ -8,10 +9,15 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 static const struct {
 	enum sandbox_right right;
@@ -58,26 +64,151 @@ static int wanted_set(unsigned int rights, char *why, size_t why_size)
 	return 0;
 }
 
-int sandbox_enter(unsigned int rights, char *why, size_t why_size)
+/* --- the user -------------------------------------------------------------------------
+ */
+
+static int user_find(const char *user, uid_t *uid, gid_t *gid, char *why, size_t why_size)
+{
+	const struct passwd *p = getpwnam(user);
+
+	if (p == NULL) {
+		(void)snprintf(why, why_size,
+			"there is no user %s: make one (useradd --system %s), or set "
+			"user = \"\"",
+			user, user);
+		return ERR_NOTFOUND;
+	}
+	*uid = p->pw_uid;
+	*gid = p->pw_gid;
+	return 0;
+}
+
+static bool user_opens(
+	const char *user, const char *path, int flags, char *why, size_t why_size)
+{
+	uid_t uid, was_uid = geteuid();
+	gid_t gid, was_gid = getegid();
+	int fd;
+
+	if (user_find(user, &uid, &gid, why, why_size) != 0)
+		return false;
+	/* The IDs that files are judged by: with them the capabilities over files go. */
+	(void)setfsgid(gid);
+	(void)setfsuid(uid);
+	if ((uid_t)setfsuid(uid) != uid) {
+		(void)setfsgid(was_gid);
+		(void)snprintf(why, why_size, "we cannot become user %s here", user);
+		return false;
+	}
+	fd = open(path, flags | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		(void)snprintf(why, why_size, "user %s cannot read %s: %s", user, path,
+			err_text(-errno));
+	else
+		(void)close(fd);
+	(void)setfsuid(was_uid);
+	(void)setfsgid(was_gid);
+	return fd >= 0;
+}
+
+bool sandbox_user_reads(const char *user, const char *path, char *why, size_t why_size)
+{
+	return user_opens(user, path, O_RDONLY, why, why_size);
+}
+
+bool sandbox_user_reaches(const char *user, const char *path, char *why, size_t why_size)
+{
+	return user_opens(user, path, O_PATH, why, why_size);
+}
+
+int sandbox_user_owns(const char *user, const char *path)
+{
+	const struct passwd *p = getpwnam(user);
+
+	if (p == NULL)
+		return -ENOENT;
+	return lchown(path, p->pw_uid, p->pw_gid) == 0 ? 0 : -errno;
+}
+
+static int user_become(const char *user, char *why, size_t why_size)
+{
+	uid_t uid;
+	gid_t gid;
+	int err = user_find(user, &uid, &gid, why, why_size);
+
+	if (err != 0)
+		return err;
+	/* The permitted set stays for what is picked from it right after this. */
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+		return fail(
+			why, why_size, -errno, "keep capabilities over a user change");
+	if (initgroups(user, gid) != 0 || setresgid(gid, gid, gid) != 0 ||
+		setresuid(uid, uid, uid) != 0)
+		return fail(why, why_size, -errno, "become the user of `user`");
+	(void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+	return 0;
+}
+
+/* --- all of it ------------------------------------------------------------------------
+ */
+
+static int give_up_rights(const struct sandbox *s, char *why, size_t why_size)
 {
 	bool may_bound;
 	int err;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return fail(why, why_size, -errno, "set no_new_privs");
 	if (capng_get_caps_process() != 0)
 		return fail(why, why_size, ERR_UNSUPPORTED, "read our capabilities");
 	may_bound = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP) != 0;
-	err = wanted_set(rights, why, why_size);
+	err = wanted_set(s->rights, why, why_size);
 	if (err != 0)
 		return err;
 	/* The bounding set first: dropping from it needs a capability that goes next. */
 	if (may_bound && capng_apply(CAPNG_SELECT_BOUNDS) != 0)
 		return fail(why, why_size, -EPERM, "cut the capability bounding set");
+	if (s->user != NULL)
+		err = user_become(s->user, why, why_size);
+	if (err != 0)
+		return err;
 	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
 		return fail(why, why_size, -EPERM, "drop capabilities");
-	if (rights != 0 && capng_apply(CAPNG_SELECT_AMBIENT) != 0)
+	if (s->rights != 0 && capng_apply(CAPNG_SELECT_AMBIENT) != 0)
 		return fail(
 			why, why_size, -EPERM, "keep capabilities for child processes");
 	return 0;
+}
+
+static int confine(const struct sandbox *s, int rules, struct sandbox_got *got, char *why,
+	size_t why_size)
+{
+	int err = rules >= 0 ? sandbox_files(rules) : 0;
+
+	got->files = rules >= 0;
+	if (err != 0)
+		return fail(why, why_size, err, "shut the file system off (Landlock)");
+	err = sandbox_calls(s->rights, s->may);
+	got->calls = err == 0;
+	if (err != 0 && err != ERR_UNSUPPORTED)
+		return fail(why, why_size, err, "filter system calls (seccomp)");
+	return 0;
+}
+
+int sandbox_enter(
+	const struct sandbox *s, struct sandbox_got *got, char *why, size_t why_size)
+{
+	int rules = -1, err = 0;
+
+	*got = (struct sandbox_got){ .user = s->user != NULL };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return fail(why, why_size, -errno, "set no_new_privs");
+	if (s->confine)
+		err = sandbox_rules(s->paths, s->n_paths, &rules);
+	if (err != 0 && err != ERR_UNSUPPORTED)
+		return fail(why, why_size, err, "prepare Landlock");
+	err = give_up_rights(s, why, why_size);
+	if (err == 0 && s->confine)
+		err = confine(s, rules, got, why, why_size);
+	else if (rules >= 0)
+		(void)close(rules);
+	return err;
 }

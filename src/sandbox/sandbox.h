@@ -4,9 +4,11 @@
 #include <stddef.h>
 
 /*
- * What a daemon may do once everything is open: no more than `rights`, no way back (the
- * bounding set too where it may be changed), nothing gained by an exec.  The user ID
- * stays. Programs that it starts keep the same rights.
+ * What a daemon may do once everything is open, so that who takes over its message parser
+ * has not much: no more capabilities than `rights`, no way back (the bounding set too
+ * where it may be changed), nothing gained by an exec, another user, no files but those
+ * of `paths`, no system calls but those that serving takes.  Programs that it starts are
+ * bound in the same way.
  */
 enum sandbox_right {
 	SANDBOX_NET_ADMIN = 1 << 0,
@@ -14,7 +16,62 @@ enum sandbox_right {
 	SANDBOX_BPF = 1 << 2, /* CAP_BPF and CAP_PERFMON: to load programs again */
 };
 
+enum sandbox_access {
+	SANDBOX_READ = 1 << 0,
+	SANDBOX_EXEC = 1 << 1,   /* and read */
+	SANDBOX_REMOVE = 1 << 2, /* files out of this directory */
+	SANDBOX_MAKE = 1 << 3,   /* everything below: make, write, remove */
+};
+
+struct sandbox_path {
+	const char *path; /* a file, or a directory with all below; may be missing */
+	unsigned int access;
+};
+
+/* What a program does beside serving. */
+enum sandbox_may {
+	SANDBOX_CHILDREN = 1 << 0, /* start programs */
+	SANDBOX_WRITES = 1 << 1,   /* open files to write, where `paths` let it */
+};
+
+struct sandbox {
+	unsigned int rights;
+	const char *user; /* NULL: who we are */
+	/* Files by Landlock (Linux 5.13 and later), calls by seccomp; false: all. */
+	bool confine;
+	const struct sandbox_path *paths;
+	size_t n_paths;
+	unsigned int may; /* SANDBOX_CHILDREN, SANDBOX_WRITES */
+};
+
+/* What there is of it: a kernel may lack Landlock, a sanitizer needs every call. */
+struct sandbox_got {
+	bool user, files, calls;
+};
+
 #define SANDBOX_WHY 256
 
-/* 0, or a negative code with a sentence in why: the caller must not go on then. */
-int sandbox_enter(unsigned int rights, char *why, size_t why_size);
+/*
+ * For the whole process; files only for the calling thread and those that it starts, so
+ * before there are others.  0, or a negative code with a sentence in why: the caller must
+ * not go on then.
+ */
+int sandbox_enter(
+	const struct sandbox *s, struct sandbox_got *got, char *why, size_t why_size);
+
+/*
+ * Is there a user of that name, and may it read this file, or reach this directory?  Else
+ * why not.
+ */
+bool sandbox_user_reads(const char *user, const char *path, char *why, size_t why_size);
+bool sandbox_user_reaches(const char *user, const char *path, char *why, size_t why_size);
+/* Give a file or directory to that user; 0 or -errno, -ENOENT when either is missing. */
+int sandbox_user_owns(const char *user, const char *path);
+
+/*
+ * The parts, for sandbox_enter() and the tests; ERR_UNSUPPORTED where not to be had.
+ * Rules are made while we can still walk to every path; sandbox_files() takes them over.
+ */
+int sandbox_rules(const struct sandbox_path *paths, size_t n, int *rules);
+int sandbox_files(int rules);
+int sandbox_calls(unsigned int rights, unsigned int may);
