@@ -1,7 +1,7 @@
 /*
  * Who rsipd is while it serves, and which files it can still reach: those that a reload
- * reads, those that the name resolver reads, and what the driver keeps in the BPF file
- * system.  The store's files are open and need no more.
+ * reads, those that the name resolver reads, the state directory, and what the driver
+ * keeps in the BPF file system.
  */
 #include "gateway/confine.h"
 
