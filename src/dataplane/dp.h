@@ -99,6 +99,7 @@ struct dp;
 
 struct dp_driver {
 	const char *name;
+	bool by_service; /* all packets go through service(), not only odd ones */
 	/*
 	 * Opens sockets, silences the kernel for what the driver takes.  On error writes
 	 * one sentence for the operator (what failed, what to do) to why.

@@ -147,8 +147,8 @@ static void fake_close(struct dp *d)
 	free(d);
 }
 
-const struct dp_driver dp_fake = { "fake", fake_open, fake_install, fake_remove, NULL,
-	stats, fds, service, deadline, fake_close };
+const struct dp_driver dp_fake = { "fake", false, fake_open, fake_install, fake_remove,
+	NULL, stats, fds, service, deadline, fake_close };
 
 size_t fake_calls(const struct dp *d, const struct fake_call **calls)
 {

@@ -67,5 +67,5 @@ static void none_close(struct dp *dp)
 	free(dp);
 }
 
-const struct dp_driver dp_none = { "none", none_open, none_install, none_remove, NULL,
-	none_stats, none_fds, none_service, none_deadline, none_close };
+const struct dp_driver dp_none = { "none", false, none_open, none_install, none_remove,
+	NULL, none_stats, none_fds, none_service, none_deadline, none_close };

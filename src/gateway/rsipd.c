@@ -354,9 +354,11 @@ static int open_plane(struct rsipd *d, char *why, size_t why_size)
 	d->plane.ready = on_plane_ready;
 	d->plane.events = (struct dp_events){ d, on_misuse, on_note };
 	err = plane_open(&d->plane, d->conf, why, why_size);
-	if (err == 0)
-		turn_reinstall(d);
-	return err;
+	if (err != 0)
+		return err;
+	turn_init(d);
+	turn_reinstall(d);
+	return 0;
 }
 
 static struct net_endpoint *endpoints_new(const struct conf *c)

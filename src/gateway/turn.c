@@ -23,6 +23,7 @@
 #include "wire/msg.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,14 @@ static bool grow(void **at, size_t n, size_t *size, size_t element)
 	*at = p;
 	*size = more;
 	return true;
+}
+
+void turn_init(struct rsipd *d)
+{
+	cpu_set_t cores;
+
+	d->turn.alone = sched_getaffinity(0, sizeof(cores), &cores) == 0 &&
+			CPU_COUNT(&cores) == 1 && !d->plane.driver->by_service;
 }
 
 uint64_t turn_begin(struct rsipd *d)
@@ -570,7 +579,8 @@ static bool flight_start(struct rsipd *d)
 	struct turn *t = &d->turn;
 	struct turn_load empty = t->flight;
 
-	if (t->worker || t->failing || t->lost || store_pending(d->store) == 0)
+	if (t->alone || t->worker || t->failing || t->lost ||
+		store_pending(d->store) == 0)
 		return false;
 	if (!t->has_sem && uv_sem_init(&t->written, 0) != 0)
 		return false;

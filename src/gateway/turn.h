@@ -11,7 +11,8 @@
  *
  * The commit is written by another thread, so that packets and messages do not wait for
  * the disk.  What the loop collects meanwhile waits for that commit and then has one of
- * its own.
+ * its own.  On a machine of one core the two threads would take turns, which costs more
+ * than it gives: there the loop commits itself, unless it forwards the packets too.
  */
 struct rsipd;
 struct turn_reply;
@@ -30,6 +31,7 @@ struct turn_load {
 };
 
 struct turn {
+	bool alone; /* no other thread: see above */
 	bool open;
 	uint64_t now_ms;    /* the engine's clock, read once */
 	uint64_t opened_ns; /* for the watch */
@@ -54,6 +56,8 @@ struct turn {
 	uint64_t slow_turns; /* as the watchdog counts them */
 };
 
+/* Once, when the data plane is known. */
+void turn_init(struct rsipd *d);
 /* The time of the turn, which begins now if none is under way. */
 uint64_t turn_begin(struct rsipd *d);
 /* The engine's sink. */

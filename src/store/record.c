@@ -233,21 +233,20 @@ int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 	return end(&o, start, key);
 }
 
-int record_resting_encode(struct record_bytes *to, const struct record_key *key,
-	const struct resting *r, int64_t offset_ms)
+int record_resting_encode(
+	struct record_bytes *to, const struct record_key *key, const struct resting *r)
 {
 	size_t start = to->len;
-	struct out o = begin(to, 1);
+	struct out o = begin(to, 2);
 
 	put_number(&o, r->range.hi, 4);
-	put_number(&o, to_line(r->until_ms, offset_ms), 8);
 	return end(&o, start, key);
 }
 
-static void key_number(struct record_key *key, uint32_t value)
+static void key_number(struct record_key *key, uint64_t value, size_t n)
 {
-	for (int shift = 24; shift >= 0; shift -= 8)
-		key->bytes[key->len++] = (uint8_t)(value >> shift);
+	while (n-- > 0)
+		key->bytes[key->len++] = (uint8_t)(value >> (8 * n));
 }
 
 static struct record_key key_of(enum record_kind kind)
@@ -264,7 +263,7 @@ struct record_key record_key_registration(uint32_t client_id)
 {
 	struct record_key key = key_of(RECORD_REGISTRATION);
 
-	key_number(&key, client_id);
+	key_number(&key, client_id, 4);
 	return key;
 }
 
@@ -272,17 +271,18 @@ struct record_key record_key_lease(uint32_t bind_id)
 {
 	struct record_key key = key_of(RECORD_LEASE);
 
-	key_number(&key, bind_id);
+	key_number(&key, bind_id, 4);
 	return key;
 }
 
-struct record_key record_key_resting(const struct resting *r)
+struct record_key record_key_resting(const struct resting *r, int64_t offset_ms)
 {
 	struct record_key key = key_of(RECORD_RESTING);
 
-	key_number(&key, r->address);
-	key.bytes[key.len++] = (uint8_t)r->kind;
-	key_number(&key, r->range.lo);
+	key_number(&key, to_line(r->until_ms, offset_ms), 8);
+	key_number(&key, r->address, 4);
+	key_number(&key, r->kind, 1);
+	key_number(&key, r->range.lo, 4);
 	return key;
 }
 
@@ -450,13 +450,17 @@ static int get_lease(struct in *i, uint64_t version, int64_t offset_ms,
 	return get_ranges(i, ranges, l);
 }
 
-static int get_resting(struct in *i, struct in *key, int64_t offset_ms, struct resting *r)
+static int get_resting(struct in *i, struct in *key, uint64_t version, int64_t offset_ms,
+	struct resting *r)
 {
+	if (version > 1)
+		r->until_ms = get_time(key, offset_ms);
 	r->address = get_u32(key);
 	r->kind = get_below(key, REST_SPI + 1);
 	r->range.lo = get_u32(key);
 	r->range.hi = get_u32(i);
-	r->until_ms = get_time(i, offset_ms);
+	if (version == 1)
+		r->until_ms = get_time(i, offset_ms);
 	return in_done(i) && in_done(key) && r->range.lo <= r->range.hi ? 0 : ERR_CORRUPT;
 }
 
@@ -490,7 +494,7 @@ int record_decode(const uint8_t *key_bytes, size_t key_len, const uint8_t *value
 		err = get_lease(&i, version, offset_ms, ranges, &r->lease);
 		break;
 	case RECORD_RESTING:
-		err = get_resting(&i, &key, offset_ms, &r->resting);
+		err = get_resting(&i, &key, version, offset_ms, &r->resting);
 		break;
 	}
 	return err == 0 && !in_done(&key) ? ERR_CORRUPT : err;

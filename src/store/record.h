@@ -17,13 +17,17 @@
  * Version 2 of a lease has, behind the remote port, the number of further remote
  * addresses (1), these (4 each), the length of the remote's name (1) and the name.  A
  * lease that has neither is written as version 1, which an older program reads too.
+ *
+ * Version 2 of a resting record has its time in the key, so that what comes to rest is
+ * written side by side and what has rested is removed side by side; version 1 had it
+ * behind the value's number, and is read still.
  */
 
 #define RECORD_VERSION 2 /* the newest that is known */
 
 enum record_kind { RECORD_META, RECORD_REGISTRATION, RECORD_LEASE, RECORD_RESTING };
 
-#define RECORD_KEY_MAX 10
+#define RECORD_KEY_MAX 18
 struct record_key {
 	uint8_t bytes[RECORD_KEY_MAX];
 	size_t len;
@@ -54,13 +58,13 @@ int record_registration_encode(struct record_bytes *to, const struct record_key 
 	const struct registration *r, int64_t offset_ms);
 int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 	const struct lease *l, int64_t offset_ms);
-int record_resting_encode(struct record_bytes *to, const struct record_key *key,
-	const struct resting *r, int64_t offset_ms);
+int record_resting_encode(
+	struct record_bytes *to, const struct record_key *key, const struct resting *r);
 
 struct record_key record_key_meta(void);
 struct record_key record_key_registration(uint32_t client_id);
 struct record_key record_key_lease(uint32_t bind_id);
-struct record_key record_key_resting(const struct resting *r);
+struct record_key record_key_resting(const struct resting *r, int64_t offset_ms);
 
 /*
  * One record of the file.  `ranges` (a growing buffer of the caller, freed by it) holds a

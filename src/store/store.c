@@ -388,13 +388,12 @@ static int op_encode(
 		return record_lease_encode(
 			&s->fresh.bytes, key, e->persist.lease, offset_ms);
 	case PERSIST_RESTING:
-		return record_resting_encode(
-			&s->fresh.bytes, key, e->persist.resting, offset_ms);
+		return record_resting_encode(&s->fresh.bytes, key, e->persist.resting);
 	}
 	return ERR_RANGE;
 }
 
-static struct record_key op_key(const struct effect *e)
+static struct record_key op_key(const struct store *s, const struct effect *e)
 {
 	switch (e->persist.kind) {
 	case PERSIST_REGISTRATION:
@@ -404,7 +403,7 @@ static struct record_key op_key(const struct effect *e)
 	case PERSIST_RESTING:
 		break;
 	}
-	return record_key_resting(e->persist.resting);
+	return record_key_resting(e->persist.resting, s->meta.offset_ms);
 }
 
 static size_t batch_size(const struct batch *b)
@@ -423,7 +422,7 @@ int store_apply(struct store *s, const struct effect *persist)
 	err = ops_reserve(b);
 	if (err != 0)
 		return err;
-	op.key = op_key(persist);
+	op.key = op_key(s, persist);
 	if (!op.gone)
 		err = op_encode(s, persist, &op.key);
 	if (err != 0)
@@ -624,6 +623,23 @@ static int record_drop(struct store *s, const MDB_val *k)
 	return 0;
 }
 
+/*
+ * A resting record stands where its end's record_key_resting() will look for it: one of
+ * an older version, or whose time lies before this boot, is moved there.
+ */
+static int resting_move(struct store *s, const MDB_val *k, const struct resting *r)
+{
+	const struct effect e = { .kind = EFFECT_PERSIST,
+		.persist = { .kind = PERSIST_RESTING, .resting = r } };
+	struct record_key key = op_key(s, &e);
+	int err;
+
+	if (k->mv_size == key.len && memcmp(k->mv_data, key.bytes, key.len) == 0)
+		return 0;
+	err = record_drop(s, k);
+	return err == 0 ? store_apply(s, &e) : err;
+}
+
 static int load_walk(struct store *s, MDB_cursor *c, const struct store_callbacks *cb,
 	struct store_loaded *loaded)
 {
@@ -648,6 +664,8 @@ static int load_walk(struct store *s, MDB_cursor *c, const struct store_callback
 		err = record_hand_over(cb, &r, &counter, loaded);
 		if (err == 0) {
 			++*counter;
+			if (r.kind == RECORD_RESTING)
+				err = resting_move(s, &k, &r.resting);
 		} else if (err == ERR_RANGE || err == ERR_EXISTS || err == ERR_NOTFOUND) {
 			loaded->dropped++;
 			err = record_drop(s, &k);

@@ -30,21 +30,23 @@ static const struct lease lease = {
 
 static void test_resting_bytes(void **state)
 {
-	static const uint8_t key_bytes[] = { 3, 0xcb, 0, 0x71, 1, 1, 0, 0, 4, 0 };
-	/* version, highest number, time on the line (offset 16), then the checksum */
-	static const uint8_t body[] = { 1, 0, 0, 4, 3, 0, 0, 0, 0, 0, 1, 0, 16 };
+	/* kind, time on the line (offset 16), address, kind of number, lowest number */
+	static const uint8_t key_bytes[] = { 3, 0, 0, 0, 0, 0, 1, 0, 16, 0xcb, 0, 0x71, 1,
+		1, 0, 0, 4, 0 };
+	/* version, highest number, then the checksum */
+	static const uint8_t body[] = { 2, 0, 0, 4, 3 };
 	struct resting r = { 0xcb007101, REST_PORT, { 1024, 1027 }, 0x10000 };
-	struct record_key key = record_key_resting(&r);
+	struct record_key key = record_key_resting(&r, 16);
 	struct record_bytes to = { 0 };
 
 	(void)state;
 	assert_int_equal(key.len, sizeof(key_bytes));
 	assert_memory_equal(key.bytes, key_bytes, key.len);
-	assert_int_equal(record_resting_encode(&to, &key, &r, 16), 0);
+	assert_int_equal(record_resting_encode(&to, &key, &r), 0);
 	assert_int_equal(to.len, sizeof(body) + 4);
 	assert_memory_equal(to.at, body, sizeof(body));
 	/* CRC-32 of key and body, by zlib.crc32 of Python. */
-	assert_memory_equal(to.at + sizeof(body), "\xe8\x31\xf8\xfc", 4);
+	assert_memory_equal(to.at + sizeof(body), "\xa8\x3a\xf0\x23", 4);
 	free(to.at);
 }
 

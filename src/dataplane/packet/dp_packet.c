@@ -360,5 +360,6 @@ static uint64_t packet_deadline(const struct dp *dp)
 	return at;
 }
 
-const struct dp_driver dp_packet = { "packet", packet_open, packet_install, packet_remove,
-	NULL, packet_stats, packet_fds, packet_service, packet_deadline, packet_close };
+const struct dp_driver dp_packet = { "packet", true, packet_open, packet_install,
+	packet_remove, NULL, packet_stats, packet_fds, packet_service, packet_deadline,
+	packet_close };

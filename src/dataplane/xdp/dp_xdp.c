@@ -255,5 +255,5 @@ static uint64_t xdp_deadline(const struct dp *dp)
 	return at < sweep ? at : sweep;
 }
 
-const struct dp_driver dp_xdp = { "xdp", xdp_open, xdp_install, xdp_remove, xdp_settled,
-	xdp_stats, xdp_fds, xdp_service, xdp_deadline, xdp_close };
+const struct dp_driver dp_xdp = { "xdp", false, xdp_open, xdp_install, xdp_remove,
+	xdp_settled, xdp_stats, xdp_fds, xdp_service, xdp_deadline, xdp_close };
