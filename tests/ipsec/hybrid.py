@@ -19,8 +19,12 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "netns"))
-from topo import BUILD, R_PEER, Failed, Wire, public_side
+from tap import Tap
+from topo import BUILD, R_PEER, ROOT, Failed, Net, Wire, public_side, why_not
 
+ASAN = pathlib.Path(os.environ.get("RSIP_ASAN_BUILD", ROOT / "build-asan"))
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
 GUEST = HERE / "guest"
 SKIP = 77
 TAPS = ("tap-x1", "tap-x2", "tap-y")  # the guest's vec0, vec1, vec2
@@ -46,6 +50,7 @@ class Hybrid:
         self.net, self.gateway, self.out = net, gateway, net.dir / "guest"
         self.out.mkdir()
         self.wires = {}  # captures by name
+        self.settings = {}  # of the gateway, by what the guest calls them (conf...)
 
     def run(self, script, *args, seconds=200, watch=None):
         """Status of the script in the guest; watch is called again and again meanwhile."""
@@ -75,6 +80,10 @@ class Hybrid:
             value = self.capture_end(what[:-4])
         elif what.startswith("bindings"):
             value = self.gateway.show("bindings")
+        elif what.startswith("metrics"):
+            value = self.gateway.metrics()
+        elif what.startswith("conf"):
+            value = self.gateway.reconfigure(**self.settings[what])
         elif what == "kill-gateway":
             value = self.gateway.end(signal.SIGKILL) == -signal.SIGKILL
             self.gateway.start()
@@ -108,3 +117,47 @@ def keep(run, target):
         for f in folder.iterdir():
             if f.is_file() and f.suffix != ".sock":
                 shutil.copy(f, target / f.name)
+
+
+def relay(text, tap):
+    """The guest's TAP lines become ours."""
+    for line in text.splitlines():
+        ok, _, what = line.partition(" - ")
+        if line.startswith(("ok ", "not ok ")):
+            tap.check(what, not ok.startswith("not"), "")
+        elif not line.startswith("1.."):
+            print(line)
+
+
+def sanitized(tap, gateway):
+    status = gateway.end()
+    tap.check("rsipd ends with status 0 at SIGTERM", status == 0, f"status {status}")
+    faults = [l for l in gateway.log().splitlines() if "Sanitizer" in l or "runtime error" in l]
+    tap.check("the sanitizers found nothing in rsipd", not faults, "\n".join(faults[:20]))
+
+
+def play(name, scenario):
+    """Run scenario(Hybrid, Tap), which may return a reason to skip; the exit status."""
+    tap, reason = Tap(), why_not()
+    if not (ASAN / "bin" / "rsipd").exists():
+        reason = f"no {ASAN}/bin/rsipd: tools/check sanitizers builds it"
+    if reason:
+        print(reason)
+        return SKIP
+    with Net() as net:
+        run = Hybrid(net)
+        try:
+            reason = scenario(run, tap)
+        except (Failed, OSError, subprocess.SubprocessError) as fault:
+            tap.check("the scenario runs to its end", False, fault)
+        if tap.failed:
+            logs = BUILD / "logs" / name
+            try:
+                keep(run, logs)
+                print(f"# logs and captures: {logs}")
+            except OSError as fault:
+                print(f"# logs and captures are lost: {fault}")
+    if reason:
+        print(reason)
+        return SKIP
+    return tap.end()

@@ -25,6 +25,7 @@ tap = Tap()
 def ask_host(what):
     """Have the other side of the guest do something now; its answer."""
     answer = OUT / f"answer-{what}"
+    answer.unlink(missing_ok=True)
     (OUT / f"ask-{what}").touch()
     wait_for(answer.exists, f"the host's side did not answer {what}", 20)
     return json.loads(answer.read_text())

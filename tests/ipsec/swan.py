@@ -15,7 +15,8 @@ charon-systemd {{
     load = {plugins}
     install_routes = no
     retransmit_base = 1.4
-    retransmit_timeout = 1.0
+    retransmit_timeout = 0.5
+    i_dont_care_about_security_and_use_aggressive_mode_psk = yes
     plugins {{ vici {{ socket = unix://{vici} }} }}
     filelog {{ log {{
         path = {log}
@@ -155,6 +156,21 @@ class Charon:
         """Inbound SPIs of these children, or of all."""
         return set().union(*(spis for _, _, subs in self.sas() for name, spis in subs.items()
             if name in children or not children))
+
+    def numbers(self, identity):
+        """(IKE_SA numbers, CHILD_SA numbers) of what is up with the peer of this identity."""
+        ikes, children, number = set(), set(), None
+        for line in self.swanctl("--list-sas").splitlines():
+            if re.match(r"\S", line):
+                head = re.match(r"\S+: #(\d+), ESTABLISHED", line)
+                number = int(head[1]) if head else None
+                mine = False
+            elif f"remote '{identity}'" in line:
+                mine = number is not None
+                ikes |= {number} if mine else set()
+            elif mine and (sub := re.match(r"  \S+: #(\d+), reqid \d+, INSTALLED", line)):
+                children.add(int(sub[1]))
+        return ikes, children
 
     def ike(self, connection):
         """Numbers of the established IKE_SAs of a connection."""

@@ -9,31 +9,15 @@ Proves S-2-01, S-3-02, S-3-03, S-3-05, S-4-01, S-4-02, S-5-06, S-6.1-01, S-6.1-1
 S-A-01, S-A-02, S-E-02, S-E-04, S-E-05 with kernels and an IKE daemon that know nothing of RSIP.
 """
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "netns"))
 import hybrid
-from tap import Tap
-from topo import BUILD, NB, ROOT, Y, Gateway, Failed, Lease, Net, why_not
+from hybrid import ASAN, SANITIZERS, relay, sanitized
+from topo import NB, Y, Gateway, Lease
 
-ASAN = pathlib.Path(os.environ.get("RSIP_ASAN_BUILD", ROOT / "build-asan"))
-LOGS = BUILD / "logs" / "hybrid"
 ESP, AH, UDP = 50, 51, 17
-SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
-    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
-
-
-def relay(text, tap):
-    """The guest's TAP lines become ours."""
-    for line in text.splitlines():
-        ok, _, what = line.partition(" - ")
-        if line.startswith(("ok ", "not ok ")):
-            tap.check(what, not ok.startswith("not"), "")
-        elif not line.startswith("1.."):
-            print(line)
 
 
 def ike_port(packet, port):
@@ -69,13 +53,6 @@ def fragment(p):
     return int.from_bytes(p.data[6:8], "big") & 0x1FFF
 
 
-def sanitized(tap, gateway):
-    status = gateway.end()
-    tap.check("rsipd ends with status 0 at SIGTERM", status == 0, f"status {status}")
-    faults = [l for l in gateway.log().splitlines() if "Sanitizer" in l or "runtime error" in l]
-    tap.check("the sanitizers found nothing in rsipd", not faults, "\n".join(faults[:20]))
-
-
 def scenario(run, tap):
     hybrid.topology(run.net)
     run.gateway = Gateway(run.net, program=ASAN / "bin" / "rsipd", env=SANITIZERS).start()
@@ -103,30 +80,5 @@ def scenario(run, tap):
     return None
 
 
-def main():
-    tap, reason = Tap(), why_not()
-    if not (ASAN / "bin" / "rsipd").exists():
-        reason = f"no {ASAN}/bin/rsipd: tools/check sanitizers builds it"
-    if reason:
-        print(reason)
-        return hybrid.SKIP
-    with Net() as net:
-        run = hybrid.Hybrid(net)
-        try:
-            reason = scenario(run, tap)
-        except (Failed, OSError, subprocess.SubprocessError) as fault:
-            tap.check("the scenario runs to its end", False, fault)
-        if tap.failed:
-            try:
-                hybrid.keep(run, LOGS)
-                print(f"# logs and captures: {LOGS}")
-            except OSError as fault:
-                print(f"# logs and captures are lost: {fault}")
-    if reason:
-        print(reason)
-        return hybrid.SKIP
-    return tap.end()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(hybrid.play("hybrid", scenario))

@@ -223,9 +223,10 @@ dataplane {{
     driver            = "packet"
     private-interface = "lan0"
     public-interface  = "wan0"
+    {dataplane}
 }}
 pool public {{
-    addresses = {{ "{nb}" }}
+    addresses = {{ {addresses} }}
     {pool}
 }}
 policy default {{
@@ -238,13 +239,24 @@ metrics {{ listen = "127.0.0.1:9455" }}
 class Gateway:
     """rsipd in the namespace n."""
 
-    def __init__(self, net, gateway="", pool="", policy="", program=None, env=None):
+    def __init__(self, net, program=None, env=None, **settings):
         self.net, self.env = net, env
         self.program = program or BUILD / "bin" / "rsipd"
         self.conf = net.dir / "rsipd.conf"
-        self.conf.write_text(CONF.format(na=NA, nb=NB, dir=net.dir, gateway=gateway, pool=pool,
-            policy=policy))
+        self.configure(**settings)
         self.process = None
+
+    def configure(self, gateway="", dataplane="", pool="", policy="", addresses=(NB,)):
+        self.conf.write_text(CONF.format(na=NA, dir=self.net.dir, gateway=gateway,
+            dataplane=dataplane, pool=pool, policy=policy,
+            addresses=", ".join(f'"{a}"' for a in addresses)))
+
+    def reconfigure(self, **settings):
+        """Other settings from now on, without a restart."""
+        self.configure(**settings)
+        self.net.run("n", BUILD / "bin" / "rsip", "gateway", "reload", "--socket",
+            self.net.dir / "rsipd.sock")
+        return True
 
     def start(self):
         self.process = self.net.start("n", self.program, "-f", "-c", self.conf, log="rsipd.log",
