@@ -120,6 +120,80 @@ static int check_interface(
 	return 0;
 }
 
+/* Do the ports have one of these numbers, or of these ranges? */
+static bool ranges_meet(
+	const struct range *r, const struct range *other, size_t n, uint32_t *at)
+{
+	for (size_t i = 0; i < n; i++)
+		if (other[i].lo <= r->hi && r->lo <= other[i].hi) {
+			*at = other[i].lo > r->lo ? other[i].lo : r->lo;
+			return true;
+		}
+	return false;
+}
+
+static int check_napt(
+	const struct conf_dataplane *d, const struct conf_where *w, struct conf *conf)
+{
+	const struct prefix4 *hosts = d->napt.items;
+	const struct range *p = &d->napt_ports;
+	char one[PREFIX_TEXT_MAX], two[PREFIX_TEXT_MAX];
+	uint32_t port;
+
+	conf->napt = (struct conf_napt){ hosts, d->napt.n, d->napt_address.n, *p };
+	if (d->napt.n == 0)
+		return 0;
+	if (strcmp(conf->driver, "none") == 0)
+		return conf_fail(w, d->napt.line,
+			"napt: driver \"none\" carries no packets; leave napt out, or "
+			"set "
+			"another driver");
+	if (ranges_meet(p, reserved_ports, RESERVED_PORTS, &port))
+		return conf_fail(w, d->napt.line,
+			"napt-ports %u-%u has port %u, which is not for other hosts "
+			"(500, 4500 and 4555 are reserved)",
+			p->lo, p->hi, port);
+	for (size_t i = 0; i < d->napt.n; i++)
+		for (size_t j = 0; j < i; j++)
+			if (prefix_has(&hosts[i], hosts[j].addr) ||
+				prefix_has(&hosts[j], hosts[i].addr))
+				return conf_fail(w, d->napt.lines[i],
+					"napt: %s and %s overlap; give the larger one",
+					prefix_format(&hosts[j], one),
+					prefix_format(&hosts[i], two));
+	return 0;
+}
+
+/* Where the address that is translated to is known, its pool's ports are others. */
+static int check_napt_pool(
+	const struct conf_pieces *p, const struct conf_where *w, const struct conf *conf)
+{
+	uint32_t addr = conf->napt.address, port;
+	char text[ADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < p->n_pools && conf->napt.n_hosts > 0 && addr != 0; i++) {
+		const struct prefix4 *whole = p->pools[i].dedicated.items,
+				     *shared = p->pools[i].addresses.items;
+
+		for (size_t j = 0; j < p->pools[i].dedicated.n; j++)
+			if (prefix_has(&whole[j], addr))
+				return conf_fail(w, p->dataplane.napt_address.line,
+					"napt-address %s is dedicated in pool %s: it is "
+					"leased whole",
+					addr_format(addr, text), p->pool_names[i]);
+		for (size_t j = 0; j < p->pools[i].addresses.n; j++)
+			if (prefix_has(&shared[j], addr) &&
+				ranges_meet(&conf->napt.ports, conf->taken[i].ports,
+					conf->taken[i].n_ports, &port))
+				return conf_fail(w, p->pools[i].ports.line,
+					"ports: pool %s leases port %u of %s, which "
+					"napt-ports (%u-%u) has too; make them disjoint",
+					p->pool_names[i], port, addr_format(addr, text),
+					conf->napt.ports.lo, conf->napt.ports.hi);
+	}
+	return 0;
+}
+
 static int check_dataplane(
 	const struct conf_dataplane *d, const struct conf_where *w, struct conf *conf)
 {
@@ -139,7 +213,7 @@ static int check_dataplane(
 	conf->public_interface = d->public_interface.text;
 	conf->ike_only_host = d->ike_from_peer.n == 1;
 	conf->ike_mappings = d->ike_mappings.n;
-	return err;
+	return err == 0 ? check_napt(d, w, conf) : err;
 }
 
 /* --- pools ----------------------------------------------------------------------------
@@ -434,6 +508,8 @@ int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_w
 		err = check_dataplane(&p->dataplane, w, conf);
 	if (err == 0)
 		err = check_pools(a, p, w, conf);
+	if (err == 0)
+		err = check_napt_pool(p, w, conf);
 	if (err == 0)
 		err = check_policies(a, p, w, conf);
 	if (err != 0)

@@ -29,6 +29,14 @@ struct conf_taken {
 	size_t n_ports;
 };
 
+/* Hosts that the kernel translates, as the data plane is told. */
+struct conf_napt {
+	const struct prefix4 *hosts; /* n 0: none */
+	size_t n_hosts;
+	uint32_t address; /* 0: the public interface's own */
+	struct range ports;
+};
+
 /* Bounds of the TCP server. */
 struct conf_tcp {
 	uint32_t connections, connections_per_host;
@@ -56,6 +64,7 @@ struct conf {
 	uint32_t ike_mappings;                            /* at once */
 	const struct conf_taken *taken;                   /* one a pool */
 	size_t n_taken;
+	struct conf_napt napt;
 	uint64_t audit_bytes;  /* of the audit's files */
 	uint32_t audit_keep_s; /* how long a record is kept */
 	bool metrics;          /* served at metrics_listen */

@@ -46,6 +46,9 @@ const struct conf_option conf_options[] = {
 	{ "dataplane", "public-interface", KIND_TEXT, ONE, "", ANY, NULL, AT(dataplane, public_interface) },
 	{ "dataplane", "ike-from-peer", KIND_WORD, ONE, "drop", ANY, from_peer, AT(dataplane, ike_from_peer) },
 	{ "dataplane", "ike-mappings", KIND_NUMBER, ONE, "1048576", 64, 16777216, NULL, AT(dataplane, ike_mappings) },
+	{ "dataplane", "napt", KIND_PREFIX, LIST, "", ANY, NULL, AT(dataplane, napt) },
+	{ "dataplane", "napt-address", KIND_ADDRESS, ONE, "", ANY, NULL, AT(dataplane, napt_address) },
+	{ "dataplane", "napt-ports", KIND_RANGE, ONE, "32768-60999", PORTS, NULL, AT(dataplane, napt_ports) },
 
 	{ "pool", "addresses", KIND_PREFIX, LIST, "", ANY, NULL, AT(pool, addresses) },
 	{ "pool", "dedicated", KIND_PREFIX, LIST, "", ANY, NULL, AT(pool, dedicated) },

@@ -44,6 +44,9 @@ struct conf_gateway {
 struct conf_dataplane {
 	struct conf_number driver, ike_from_peer, ike_mappings;
 	struct conf_string private_interface, public_interface;
+	struct conf_list napt;
+	struct conf_number napt_address;
+	struct range napt_ports;
 	int line;
 };
 struct conf_pool {

@@ -74,6 +74,17 @@ struct dp_pool {
 	size_t n_ports;
 };
 
+/*
+ * Hosts that know nothing of RSIP: the kernel translates their addresses (NAPT).  Of an
+ * address that is in a pool as well, packets to these ports are the kernel's.
+ */
+struct dp_napt {
+	const struct prefix4 *hosts; /* n 0: no translation */
+	size_t n_hosts;
+	uint32_t address; /* 0: the public interface's own */
+	struct range ports;
+};
+
 struct dp_conf {
 	const char *private_interface;
 	const char *public_interface;
@@ -81,6 +92,7 @@ struct dp_conf {
 	size_t n_tunnel_ends;
 	const struct dp_pool *pools;
 	size_t n_pools;
+	struct dp_napt napt;
 	/*
 	 * A folder in a BPF file system where the kernel's part may outlive the process,
 	 * or NULL (driver xdp).

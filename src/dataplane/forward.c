@@ -74,6 +74,20 @@ static int copy_pools(struct forward *f, const struct dp_conf *conf)
 	return 0;
 }
 
+static int copy_napt(struct forward *f, const struct dp_conf *conf)
+{
+	size_t n = conf->napt.n_hosts;
+	struct prefix4 *hosts = calloc(n ? n : 1, sizeof *hosts);
+
+	if (!hosts)
+		return -ENOMEM;
+	if (n)
+		memcpy(hosts, conf->napt.hosts, n * sizeof *hosts);
+	f->napt = conf->napt;
+	f->napt.hosts = f->napt_hosts = hosts;
+	return 0;
+}
+
 int forward_init(struct forward *f, const struct dp_conf *conf,
 	const struct dp_events *events, const struct forward_out *out, uint64_t secret)
 {
@@ -84,6 +98,7 @@ int forward_init(struct forward *f, const struct dp_conf *conf,
 	f->ike_only_host = conf->ike_only_host;
 	f->next_id = (uint16_t)(secret >> 48);
 	int err = copy_pools(f, conf);
+	err = err ? err : copy_napt(f, conf);
 	err = err ? err
 		  : copy_sorted(&f->tunnel_ends, &f->n_tunnel_ends, conf->tunnel_ends,
 			    conf->n_tunnel_ends);
@@ -102,6 +117,7 @@ void forward_fini(struct forward *f)
 	reasm_fini(&f->inner);
 	free(f->pools);
 	free(f->ports);
+	free(f->napt_hosts);
 	free(f->tunnel_ends);
 	free(f->local);
 	memset(f, 0, sizeof *f);
@@ -115,6 +131,11 @@ int forward_set_local(struct forward *f, const uint32_t *addresses, size_t n)
 bool forward_is_local(const struct forward *f, uint32_t addr)
 {
 	return has_addr(f->local, f->n_local, addr);
+}
+
+bool forward_is_napt(const struct forward *f, uint32_t addr)
+{
+	return f->napt.n_hosts > 0 && f->napt.address == addr && addr != 0;
 }
 
 const struct forward_pool *forward_pool_of(const struct forward *f, uint32_t addr)

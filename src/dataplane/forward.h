@@ -48,6 +48,8 @@ struct forward {
 	struct range *ports;
 	uint32_t *tunnel_ends; /* sorted */
 	size_t n_tunnel_ends;
+	struct dp_napt napt;
+	struct prefix4 *napt_hosts;
 	uint32_t *local; /* the gateway's own addresses, sorted */
 	size_t n_local;
 	uint32_t mtu[LINKS];
@@ -70,6 +72,8 @@ void forward_fini(struct forward *f);
 /* The gateway's own addresses from now on; copied.  0 or -ENOMEM. */
 int forward_set_local(struct forward *f, const uint32_t *addresses, size_t n);
 bool forward_is_local(const struct forward *f, uint32_t addr);
+/* Is it the address that other hosts' are translated to, where that is no own one? */
+bool forward_is_napt(const struct forward *f, uint32_t addr);
 /* Are tunnel packets to this address ours? */
 bool forward_is_tunnel_end(const struct forward *f, uint32_t addr);
 /* The pool an address belongs to, or NULL. */

@@ -317,6 +317,14 @@ static bool is_kernels(const struct pass *s, const struct forward_pool *pool)
 	}
 }
 
+/* On the address of translated hosts: is this for one of them? */
+static bool is_translated(const struct pass *s)
+{
+	const struct range *ports = &s->f->napt.ports;
+
+	return s->flow.kind == FLOW_PORTS && ranges_have(ports, 1, s->flow.dport);
+}
+
 bool pass_inbound(struct pass *s)
 {
 	const struct forward_pool *pool = forward_pool_of(s->f, s->ip.dst);
@@ -327,8 +335,9 @@ bool pass_inbound(struct pass *s)
 	if (!pass_join(s, &s->f->inner, s->host))
 		return true;
 	bool own = forward_is_local(s->f, s->ip.dst);
+	bool napt = forward_is_napt(s->f, s->ip.dst);
 	pass_read_flow(s);
-	if (own && is_kernels(s, pool))
+	if ((own && is_kernels(s, pool)) || (napt && is_translated(s)))
 		return false;
 	if (!ip4_is_unicast(s->ip.src) ||
 		ip4_is_source_routed(s->p, pass_end(s), &s->ip)) {
@@ -340,7 +349,7 @@ bool pass_inbound(struct pass *s)
 		return true;
 	}
 	enum dp_reason r = in_find(s, &l);
-	if (r == DP_ICMP_UNMATCHED && own)
+	if (r == DP_ICMP_UNMATCHED && (own || napt))
 		return false;
 	const struct tlease *to = l;
 	r = r ? r : in_policy(s, &to);

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,62 @@ static int check_listen(const struct own *o, const struct conf *conf,
 	return 0;
 }
 
+/* Without the file nothing is known, and the driver speaks of the interface. */
+static bool is_forwarding_off(const struct own *o, const char *interface)
+{
+	char name[64 + IF_NAMESIZE];
+	FILE *f;
+	int c;
+
+	(void)snprintf(name, sizeof(name), "sys/net/ipv4/conf/%s/forwarding", interface);
+	f = proc_open(o, name);
+	c = f != NULL ? fgetc(f) : EOF;
+	if (f != NULL)
+		(void)fclose(f);
+	return c == '0';
+}
+
+static int check_forwarding(const struct own *o, const struct conf *conf)
+{
+	const char *interface[] = { conf->private_interface, conf->public_interface };
+
+	for (size_t i = 0; i < 2; i++) {
+		if (interface[i][0] == 0 || !is_forwarding_off(o, interface[i]))
+			continue;
+		(void)snprintf(o->why, o->why_size,
+			"napt: the kernel does not forward packets of %s, so it would "
+			"translate nothing; sysctl net.ipv4.conf.%s.forwarding=1 (or "
+			"net.ipv4.ip_forward=1)",
+			interface[i], interface[i]);
+		return ERR_CONFIG;
+	}
+	return 0;
+}
+
+/* Translated to an own address that the pool leases too; another one the file's checks
+ * know. */
+static int check_napt(const struct own *o, const struct conf *conf,
+	const struct conf_taken *t, uint32_t addr)
+{
+	const struct range *p = &conf->napt.ports;
+	char text[ADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < t->n_ports; i++) {
+		const struct range *r = &t->ports[i];
+
+		if (r->lo > p->hi || p->lo > r->hi)
+			continue;
+		(void)snprintf(o->why, o->why_size,
+			"pool address %s is this machine's own, and napt-ports (%u-%u) "
+			"has port %u of it, which the pool leases too; make napt-ports "
+			"and `ports` disjoint",
+			addr_format(addr, text), p->lo, p->hi,
+			r->lo > p->lo ? r->lo : p->lo);
+		return ERR_CONFIG;
+	}
+	return 0;
+}
+
 static bool is_taken(const struct conf_taken *t, uint32_t addr)
 {
 	for (size_t i = 0; i < t->n_addresses; i++)
@@ -209,11 +266,16 @@ int own_check_view(
 	o->why_size = why_size;
 	read_local_range(o);
 	read_reserved(o);
+	if (conf->napt.n_hosts > 0)
+		err = check_forwarding(o, conf);
 	for (size_t a = 0; a < v->n_addresses && err == 0; a++)
 		for (size_t i = 0; i < conf->n_taken && err == 0; i++) {
 			if (!is_taken(&conf->taken[i], v->addresses[a]))
 				continue;
 			err = check_local_range(o, &conf->taken[i], v->addresses[a]);
+			if (err == 0 && conf->napt.n_hosts > 0 && conf->napt.address == 0)
+				err = check_napt(
+					o, conf, &conf->taken[i], v->addresses[a]);
 			if (err == 0)
 				err = check_listen(
 					o, conf, &conf->taken[i], v->addresses[a]);

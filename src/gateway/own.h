@@ -5,7 +5,8 @@
 /*
  * A pool address that is an address of the gateway itself: the kernel and the hosts must
  * not use the same ports.  Sockets on that address and `ip_local_port_range` must lie
- * outside the pool's ports, or be reserved (ip_local_reserved_ports).
+ * outside the pool's ports, or be reserved (ip_local_reserved_ports), and so must the
+ * ports that other hosts are translated to; for these the kernel must forward, too.
  */
 
 /* 0, or ERR_CONFIG with the address, the ports and the next step in why. */

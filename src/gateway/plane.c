@@ -184,6 +184,8 @@ static int driver_open(
 		.n_pools = conf->n_taken,
 		.ike_mappings = conf->ike_mappings,
 		.ike_only_host = conf->ike_only_host,
+		.napt = { conf->napt.hosts, conf->napt.n_hosts, conf->napt.address,
+			conf->napt.ports },
 	};
 	char pins[128];
 	int err = -ENOMEM;

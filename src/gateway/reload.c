@@ -40,12 +40,18 @@ static bool listen_differs(const struct conf *a, const struct conf *b)
 	return false;
 }
 
+static bool napt_differs(const struct conf_napt *a, const struct conf_napt *b)
+{
+	return a->address != b->address || !ranges_equal(&a->ports, 1, &b->ports, 1) ||
+	       !prefixes_equal(a->hosts, a->n_hosts, b->hosts, b->n_hosts);
+}
+
 /* Does the data plane have to take other addresses or ports, or end other tunnels? */
 static bool plane_differs(const struct conf *a, const struct conf *b)
 {
 	if (a->n_taken != b->n_taken || listen_differs(a, b) ||
 		a->ike_only_host != b->ike_only_host ||
-		a->ike_mappings != b->ike_mappings)
+		a->ike_mappings != b->ike_mappings || napt_differs(&a->napt, &b->napt))
 		return true;
 	for (size_t i = 0; i < a->n_taken; i++) {
 		const struct conf_taken *x = &a->taken[i], *y = &b->taken[i];

@@ -74,6 +74,9 @@ def test_any_line_may_be_left_out(tmp_path):
     'pool a { addresses = { "203.0.113.0/28", 198.51.100.1 } dedicated = { "203.0.113.16/28" } }',
     'pool a { ports = { "1-499", 600-700 } spis = { "0x1000-0x1fff", 70000 } hold-down = 0 }',
     'policy a { remote-allow = { "192.0.2.0/24:80-443", "192.0.2.1:22", 198.51.100.0/24 } }',
+    'dataplane { napt = { "10.0.0.0/24", "10.1.0.0/16" } napt-address = "203.0.113.1" }\n'
+    'pool a { addresses = { "203.0.113.1" } ports = { "1024-32767" } }',
+    'dataplane { napt = { "10.0.0.0/24" } napt-ports = "61000-61999" }',
     'policy a { listen = false }', "policy a { lease-max = 5 }", "gateway { tcp-connections = 3 }", "gateway { tcp-idle = 60 }", "/* a\nb */ gateway { } // c",
     'gateway { listen = { "10.0.0.1:4555", # one\n "10.0.0.2:4555" /* two */ } }',
     'gateway { tunnel-endpoint = "10.0.0.9" }', 'metrics { listen = "127.0.0.1:9455" }'])
@@ -110,6 +113,17 @@ BAD = [
     ('dataplane { private-interface = "averyverylongname" }', 1, "not a name"),
     ('dataplane { private-interface = "a/b" }', 1, "not a name"),
     ('dataplane { private-interface = "lan0"\n public-interface = "lan0" }', 2, "differ"),
+    ('dataplane {\n napt = { "10.0.0.1/24" } }', 2, "10.0.0.0/24 is the network"),
+    ('dataplane {\n driver = "none"\n napt = { "10.0.0.0/24" } }', 3, "carries no packets"),
+    ('dataplane {\n napt = { "10.0.0.0/24",\n "10.0.0.0/8" } }', 3, "overlap"),
+    ('dataplane {\n napt = { "10.0.0.0/24" }\n napt-ports = "4000-5000" }', 2, "port 4500"),
+    ('dataplane { napt-ports = "0-10" }', 1, "from 1 to 65535"),
+    ('dataplane { napt-address = "many" }', 1, "IPv4 address"),
+    ('dataplane { napt = { "10.0.0.0/24" } napt-address = "203.0.113.1" }\n'
+        'pool a { addresses = { "203.0.113.0/28" }\n ports = { "1024-40000" } }', 3,
+        "port 32768 of 203.0.113.1"),
+    ('dataplane { napt = { "10.0.0.0/24" }\n napt-address = "203.0.113.1" }\n'
+        'pool a { dedicated = { "203.0.113.0/28" } }', 2, "leased whole"),
     ("pool { }", 1, "title"),
     ("pool a { }\npool a { }", 2, "duplicate"),
     ('pool a { addresses = { "203.0.113.1/24" } }', 1, "203.0.113.0/24"),

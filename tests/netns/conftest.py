@@ -1,4 +1,5 @@
 """What a whole file of tests needs."""
+import ctypes
 import os
 
 import pytest
@@ -25,3 +26,17 @@ def pytest_collection_modifyitems(items):
         bare = any(word in item.name for word in BARE)
         if reason and item.path.name in WITH_TUN and not bare:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def pins(tmp_path):
+    """A BPF file system of our own; what is pinned goes with it."""
+    place = tmp_path / "bpf"
+    place.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"bpf", str(place).encode(), b"bpf", 0, None):
+        pytest.skip("can't mount a BPF file system")
+    try:
+        yield str(place / "rsip" / "lan0_wan0")
+    finally:
+        assert libc.umount2(str(place).encode(), 2) == 0

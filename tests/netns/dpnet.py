@@ -135,11 +135,11 @@ class Port:
 class Driver:
     """dp_harness as a child; lines of its own accord are kept in `misuse`."""
 
-    def __init__(self, netns, *args, prefix=(), settle=True, pins=None):
+    def __init__(self, netns, *args, prefix=(), settle=True, pins=None, napt=None):
         self.misuse, self.have = [], b""
         self.child = subprocess.Popen([*prefix, "ip", "netns", "exec", netns, HARNESS, *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-            env=dict(os.environ, DP_PINS=pins) if pins else None)
+            env=dict(os.environ, **{k: v for k, v in (("DP_PINS", pins), ("DP_NAPT", napt)) if v}))
         if self.line() != "ready":
             raise RuntimeError("dp_harness did not start")
         if settle:
@@ -200,7 +200,7 @@ class Driver:
 
 class Net:
     def __init__(self, tag, pools=f"{NB},{NB2},{DEDICATED}", ports="1024-65535",
-            kind="packet", plain=False, pins=None):
+            kind="packet", plain=False, pins=None, napt=None):
         self.n, self.x, self.y = (f"dp{tag}{k}{os.getpid()}" for k in "nxy")
         self.made, self.children = [], []
         try:
@@ -208,7 +208,7 @@ class Net:
             if kind == "xdp native":
                 self.poll()
             self.driver = (self.n, kind.split()[0], "lan0", "wan0", pools, ports)
-            self.dp = Driver(*self.driver, pins=pins)
+            self.dp = Driver(*self.driver, pins=pins, napt=napt)
             if plain:  # no packet sockets of ours: only what the kernels send
                 return
             self.hosts = Port(self.x, "eth0", self.mac(self.n, "lan0"))

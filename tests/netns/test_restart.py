@@ -1,5 +1,4 @@
 """Driver `xdp` with pinned tables: the process is killed and started again under traffic."""
-import ctypes
 import pathlib
 import socket
 import struct
@@ -22,20 +21,6 @@ def kind(request):
     if reason:
         pytest.skip(reason)
     return request.param
-
-
-@pytest.fixture
-def pins(tmp_path):
-    """A BPF file system of our own; what is pinned goes with it."""
-    place = tmp_path / "bpf"
-    place.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"bpf", str(place).encode(), b"bpf", 0, None):
-        pytest.skip("can't mount a BPF file system")
-    try:
-        yield str(place / "rsip" / "lan0_wan0")
-    finally:
-        assert libc.umount2(str(place).encode(), 2) == 0
 
 
 @pytest.fixture

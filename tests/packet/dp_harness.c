@@ -3,6 +3,9 @@
  *
  *     dp_harness DRIVER PRIVATE PUBLIC POOLS PORTS [TUNNEL-ENDS]
  *
+ * with DP_NAPT="HOSTS PORTS [ADDRESS]" in the environment for translated hosts, DP_PINS
+ * for a folder to pin in.
+ *
  * (lists by comma; a pool is ADDRESS[/LEN], ports are N-M).  Prints "ready", then takes
  * commands, one a line, each answered by a line that begins with its word:
  *
@@ -120,6 +123,26 @@ static void to_remote(const char *text, struct remote *r)
 		(void)snprintf(one, sizeof(one), "%.*s", (int)n, at);
 		r->more[r->n_more++] = to_addr(one);
 	}
+}
+
+/* "ADDRESS/LEN,... PORTS [ADDRESS]" */
+static void to_napt(const char *text, struct prefix4 *hosts, struct dp_napt *napt)
+{
+	char list[256], ports[32], address[32] = "";
+
+	if (!text)
+		return;
+	if (sscanf(text, "%255s %31s %31s", list, ports, address) < 2)
+		fail("not HOSTS PORTS [ADDRESS]", text);
+	struct list l = split(list);
+	for (size_t i = 0; i < l.n; i++)
+		if (prefix_parse(l.item[i], &hosts[i]))
+			fail("not a prefix", l.item[i]);
+	napt->hosts = hosts;
+	napt->n_hosts = l.n;
+	napt->address = address[0] ? to_addr(address) : 0;
+	(void)to_ranges(ports, 65535, &napt->ports);
+	free(l.text);
 }
 
 static void do_lease(
@@ -260,6 +283,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < e.n; i++)
 		ends[i] = to_addr(e.item[i]);
 	struct dp_pool pool = { pools, p.n, ports, to_ranges(argv[5], 65535, ports) };
+	struct prefix4 translated[MAX_ITEMS];
 	struct dp_conf conf = {
 		.private_interface = argv[2],
 		.public_interface = argv[3],
@@ -269,6 +293,7 @@ int main(int argc, char **argv)
 		.n_pools = 1,
 		.pins = getenv("DP_PINS"),
 	};
+	to_napt(getenv("DP_NAPT"), translated, &conf.napt);
 	struct dp_events events = { NULL, on_misuse, on_note };
 	const struct dp_driver *d = dp_driver_find(argv[1]);
 	if (!d)

@@ -6,6 +6,7 @@
  *     lease BIND HOST NA NB METHOD TUNNEL PORTS SPIS REMOTE   ("-" for none)
  *     remove BIND
  *     local ADDRESS                  one more address of the gateway's own
+ *     napt ADDRESS PORTS             other hosts are translated to this address
  *     mtu private|public N
  *     only-host                      option ike-from-peer = only-host
  *     ike-mappings N                 option of that name
@@ -375,6 +376,14 @@ static void do_local(struct play *p, const char *word)
 	(void)forward_set_local(p->f, p->local, p->n_local);
 }
 
+/* Whose they are does not matter to packets. */
+static void do_napt(struct play *p, char *const *word)
+{
+	p->f->napt.n_hosts = 1;
+	p->f->napt.address = to_addr(p, word[1]);
+	(void)to_ranges(p, word[2], &p->f->napt.ports);
+}
+
 static void do_remove(struct play *p, uint32_t bind_id)
 {
 #ifdef ROWS_BPF
@@ -396,6 +405,8 @@ static void play_line(struct play *p, char *word[], size_t n)
 		do_remove(p, (uint32_t)strtoul(word[1], NULL, 0));
 	else if (strcmp(word[0], "local") == 0 && n == 2)
 		do_local(p, word[1]);
+	else if (strcmp(word[0], "napt") == 0 && n == 3)
+		do_napt(p, word);
 	else if (strcmp(word[0], "mtu") == 0 && n == 3)
 		p->f->mtu[to_link(word[1])] = (uint32_t)strtoul(word[2], NULL, 10);
 	else if (strcmp(word[0], "only-host") == 0 && n == 1)

@@ -30,7 +30,8 @@ static void put(const char *name, const char *text)
 
 static int setup(void **state)
 {
-	static const char *const dirs[] = { "/net", "/sys", "/sys/net", "/sys/net/ipv4" };
+	static const char *const dirs[] = { "/net", "/sys", "/sys/net", "/sys/net/ipv4",
+		"/sys/net/ipv4/conf", "/sys/net/ipv4/conf/wan0" };
 
 	(void)state;
 	(void)snprintf(proc, sizeof(proc), "/tmp/rsip-own-XXXXXX");
@@ -126,6 +127,49 @@ static void reserved_ports(void **state)
 	taken("\"1024-65535\"");
 }
 
+/* F-3.1-14: ports of translated hosts are none that a pool leases. */
+static void translated(void **state)
+{
+	static const uint32_t own[] = { 0x7f000001, 0xcb007101 };
+	static const struct {
+		const char *keys, *ports, *forwarding, *what;
+	} rows[] = {
+		{ "", "20000-29999", "1", NULL },
+		{ "", "20000-32768", "1", "port 32768" },
+		{ "napt-ports = \"25000-26000\"", "20000-29999", "1",
+			"napt-ports (25000-26000) has port 25000" },
+		{ "napt-ports = \"1024-2000\"", "20000-29999", "1", NULL },
+		/* It is another address that they are translated to. */
+		{ "napt-ports = \"25000-26000\" napt-address = \"198.51.100.1\"",
+			"20000-29999", "1", NULL },
+		{ "", "20000-29999", "0", "sysctl net.ipv4.conf.wan0.forwarding=1" },
+	};
+
+	(void)state;
+	quiet();
+	put("sys/net/ipv4/ip_local_port_range", "61000\t65535\n");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct own_view v = { proc, own, 2 };
+		char text[400], why[512] = "";
+		struct conf *c;
+		int err;
+
+		put("sys/net/ipv4/conf/wan0/forwarding", rows[i].forwarding);
+		(void)snprintf(text, sizeof(text),
+			"gateway { listen = { \"10.0.0.1:4555\" } }\n"
+			"dataplane { private-interface = \"lan0\" public-interface = "
+			"\"wan0\" napt = { \"10.0.0.0/24\" } %s }\n"
+			"pool a { addresses = { \"203.0.113.1\" } ports = { \"%s\" } }",
+			rows[i].keys, rows[i].ports);
+		assert_int_equal(conf_parse("f", text, &c, why, sizeof(why)), 0);
+		err = own_check_view(&v, c, why, sizeof(why));
+		conf_free(c);
+		if (rows[i].what == NULL ? err != 0 : strstr(why, rows[i].what) == NULL)
+			fail_msg("row %zu: %s", i, why);
+		assert_int_equal(err, rows[i].what == NULL ? 0 : ERR_CONFIG);
+	}
+}
+
 static void sockets(void **state)
 {
 	(void)state;
@@ -189,6 +233,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(local_port_range),
 		cmocka_unit_test(reserved_ports),
+		cmocka_unit_test(translated),
 		cmocka_unit_test(sockets),
 		cmocka_unit_test(pool_elsewhere),
 		cmocka_unit_test(our_own_listen),

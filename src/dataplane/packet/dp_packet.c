@@ -142,6 +142,19 @@ static void on_public(void *ctx, struct link_frame *f)
 
 /* --- what the kernel tells --- */
 
+/* What of the public link is for us. */
+static int take_filter(struct dp *dp)
+{
+	struct filter filter;
+	int err = filter_init(&filter, LINK_PUBLIC, &dp->forward);
+
+	if (err)
+		return err;
+	err = link_filter(&dp->link[LINK_PUBLIC], &filter.program);
+	filter_fini(&filter);
+	return err;
+}
+
 /* The gateway's own addresses decide what is taken from the kernel. */
 static int take_addresses(struct dp *dp, bool anew, char *why, size_t size)
 {
@@ -150,6 +163,7 @@ static int take_addresses(struct dp *dp, bool anew, char *why, size_t size)
 	dp->hops.local_changed = false;
 	for (int i = 0; i < LINKS; i++)
 		dp->forward.address[i] = dp->hops.primary[i];
+	err = err ? err : take_filter(dp);
 	return err ? err : silence_set(&dp->silence, &dp->forward, anew, why, size);
 }
 

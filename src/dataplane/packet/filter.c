@@ -4,7 +4,7 @@
  */
 #include "dataplane/packet/filter.h"
 
-#include "dataplane/core/ip4.h"
+#include "dataplane/core/flow.h"
 
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -12,7 +12,11 @@
 #include <string.h>
 
 #define EACH_POOL      4 /* instructions */
-#define OTHERS         8 /* at most, whatever the link */
+#define KERNELS_HEAD   10
+#define OWN_RANGES     16 /* of ports on an own address */
+#define MAX_OWN        16 /* addresses; further ones are sorted out by forwarding */
+#define EACH_OWN       (KERNELS_HEAD + OWN_RANGES * 2 + 1)
+#define OTHERS         (8 + (MAX_OWN + 1) * EACH_OWN) /* at most, whatever the link */
 #define MAX_POOLS      ((BPF_MAXINSNS - OTHERS) / EACH_POOL)
 
 #define FRAME_PROTOCOL ((uint32_t)(SKF_AD_OFF + SKF_AD_PROTOCOL))
@@ -43,6 +47,85 @@ static void private_code(struct filter *f)
 	put(f, code, sizeof code / sizeof *code);
 }
 
+/* Not a whole TCP or UDP packet to this address: `skip` instructions on. */
+static void kernels_head(struct filter *f, uint32_t addr, size_t rest)
+{
+	const uint8_t skip = (uint8_t)rest;
+	const struct sock_filter code[KERNELS_HEAD] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, IP_AT(IP4_AT_DST)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, addr, 0, (uint8_t)(skip + 8)),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, IP_AT(0)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x45, 0, (uint8_t)(skip + 6)),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, IP_AT(IP4_AT_FRAG)),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, IP4_MF | IP4_OFFSET,
+			(uint8_t)(skip + 4), 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, IP_AT(IP4_AT_PROTO)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IP4_TCP, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IP4_UDP, 0, (uint8_t)(skip + 1)),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, IP_AT(IP4_HDR + 2)),
+	};
+
+	put(f, code, KERNELS_HEAD);
+}
+
+/*
+ * On an own address all ports but the pool's and IKE's are of the gateway's sockets or of
+ * the hosts that it translates: what comes for them would only be copied in vain.
+ */
+static void own_code(struct filter *f, uint32_t addr, const struct forward_pool *pool)
+{
+	struct range ours[OWN_RANGES] = { { FLOW_IKE_PORT, FLOW_IKE_PORT },
+		{ FLOW_NATT_PORT, FLOW_NATT_PORT } };
+	const struct sock_filter refuse = REFUSE;
+	size_t n = 2;
+
+	if (pool->n_ports > OWN_RANGES - n)
+		return;
+	for (size_t i = 0; i < pool->n_ports; i++)
+		ours[n++] = pool->ports[i];
+	kernels_head(f, addr, n * 2 + 1);
+	for (size_t i = 0; i < n; i++) {
+		const struct sock_filter code[] = {
+			BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, ours[i].lo, 0, 1),
+			BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, ours[i].hi, 0,
+				(uint8_t)((n - 1 - i) * 2 + 1)),
+		};
+
+		put(f, code, 2);
+	}
+	put(f, &refuse, 1);
+}
+
+/* The address that hosts are translated to, where it is no own one. */
+static void napt_code(struct filter *f, const struct dp_napt *napt)
+{
+	const struct sock_filter code[] = {
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, napt->ports.lo, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, napt->ports.hi, 1, 0),
+		REFUSE,
+	};
+
+	kernels_head(f, napt->address, 3);
+	put(f, code, 3);
+}
+
+static void kernels_code(struct filter *f, const struct forward *conf)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->n_local && n < MAX_OWN; i++) {
+		const struct forward_pool *pool = forward_pool_of(conf, conf->local[i]);
+
+		if (!pool || (i > 0 && conf->local[i] == conf->local[i - 1]))
+			continue;
+		own_code(f, conf->local[i], pool);
+		n++;
+	}
+	if (conf->napt.n_hosts && conf->napt.address &&
+		!forward_is_local(conf, conf->napt.address))
+		napt_code(f, &conf->napt);
+}
+
 /* ARP, and IPv4 to a pool. */
 static void public_code(struct filter *f, const struct forward *conf)
 {
@@ -56,6 +139,7 @@ static void public_code(struct filter *f, const struct forward *conf)
 	const struct sock_filter accept = ACCEPT, refuse = REFUSE;
 
 	put(f, head, sizeof head / sizeof *head);
+	kernels_code(f, conf);
 	if (conf->n_pools > MAX_POOLS) {
 		put(f, &accept, 1);
 		return;

@@ -38,10 +38,8 @@ static int set_option(int fd, int option, int value)
 	return setsockopt(fd, SOL_PACKET, option, &value, sizeof value) ? -errno : 0;
 }
 
-static int attach(struct link *l, const struct sock_fprog *filter)
+int link_filter(struct link *l, const struct sock_fprog *filter)
 {
-	if (!filter)
-		return 0;
 	return setsockopt(l->rx, SOL_SOCKET, SO_ATTACH_FILTER, filter, sizeof *filter)
 		       ? -errno
 		       : 0;
@@ -94,7 +92,8 @@ static int open_rx(struct link *l, uint32_t mtu, const struct sock_fprog *filter
 	err = err ? err : set_option(l->rx, PACKET_COPY_THRESH, 1);
 	err = err ? err : set_option(l->rx, PACKET_IGNORE_OUTGOING, 1);
 	err = err ? err : map_ring(l, mtu);
-	err = err ? err : attach(l, filter);
+	if (!err && filter)
+		err = link_filter(l, filter);
 	return err ? err : link_rebind(l, l->index);
 }
 

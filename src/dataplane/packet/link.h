@@ -58,6 +58,9 @@ void link_close(struct link *l);
 /* Go on with another interface (the old one was deleted and made anew): 0 or -errno. */
 int link_rebind(struct link *l, unsigned int index);
 
+/* Another filter from now on: 0 or -errno, and the old one stays. */
+int link_filter(struct link *l, const struct sock_fprog *filter);
+
 /*
  * Call fn for what has come, at most `most` frames.  Returns how many.
  */

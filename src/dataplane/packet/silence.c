@@ -5,6 +5,7 @@
 #include "dataplane/packet/silence.h"
 
 #include "base/err.h"
+#include "dataplane/packet/napt.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -69,7 +70,7 @@ static void explain(int err, int said, char *why, size_t size)
 		(void)snprintf(why, size, "nft not found; install nftables");
 	else if (err == ERR_REFUSED && n > 0)
 		(void)snprintf(why, size,
-			"nft refused the rules that silence the kernel: %.*s",
+			"nft refused the rules for the kernel's part: %.*s",
 			(int)strcspn(line, "\n"), line);
 	else
 		(void)snprintf(why, size, "can't run nft: %s", err_text(err));
@@ -129,7 +130,10 @@ static void print_ports(FILE *out, const struct forward_pool *pool)
 	(void)fputs(" }", out);
 }
 
-/* An address that is also the gateway's own keeps its sockets. */
+/*
+ * An address that is also the gateway's own keeps its sockets.  Later fragments show no
+ * ports, though nft would read some: the kernel may hold them, it gets no first one.
+ */
 static void print_own(FILE *out, uint32_t addr, const struct forward_pool *pool)
 {
 	char text[ADDR_TEXT_MAX];
@@ -137,8 +141,9 @@ static void print_own(FILE *out, uint32_t addr, const struct forward_pool *pool)
 	(void)addr_format(addr, text);
 	(void)fprintf(out,
 		"  ip daddr %s ip protocol { 50, 51 } drop\n"
+		"  ip daddr %s ip frag-off & 0x1fff != 0 return\n"
 		"  ip daddr %s udp dport { 500, 4500 } drop\n",
-		text, text);
+		text, text, text);
 	for (int i = 0; pool->n_ports && i < 2; i++) {
 		(void)fprintf(out, "  ip daddr %s %s dport ", text, i ? "tcp" : "udp");
 		print_ports(out, pool);
@@ -157,6 +162,7 @@ static void print_public(FILE *out, const struct forward *f)
 		if (pool && (i == 0 || f->local[i] != f->local[i - 1]))
 			print_own(out, f->local[i], pool);
 	}
+	napt_print_ingress(out, f);
 	for (size_t i = 0; i < f->n_pools; i++)
 		(void)fprintf(out, "  ip daddr %s drop\n",
 			prefix_format(&f->pools[i].addresses, text));
@@ -173,8 +179,10 @@ static void print_chain(FILE *out, const char *name, const char *interface)
 /* nft has no "delete if there": adding first makes the deletion always succeed. */
 static void print_fresh(FILE *out, const struct silence *s)
 {
-	(void)fprintf(
-		out, "table netdev %s\ndelete table netdev %s\n", s->table, s->table);
+	(void)fprintf(out,
+		"table netdev %s\ndelete table netdev %s\n"
+		"table ip %s\ndelete table ip %s\n",
+		s->table, s->table, s->table, s->table);
 }
 
 static void print_all(FILE *out, const struct silence *s, const struct forward *f)
@@ -187,27 +195,41 @@ static void print_all(FILE *out, const struct silence *s, const struct forward *
 	print_chain(out, "public", s->public_interface);
 	print_public(out, f);
 	(void)fputs(" }\n}\n", out);
+	if (f->napt.n_hosts)
+		napt_print(out, f, s->table, s->private_interface, s->public_interface);
 }
 
-int silence_set(
-	struct silence *s, const struct forward *f, bool anew, char *why, size_t size)
+/* The rules for f, or none, to be freed; NULL when memory is short. */
+static char *text_of(const struct silence *s, const struct forward *f)
 {
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
 
 	if (!out)
+		return NULL;
+	if (f)
+		print_all(out, s, f);
+	else
+		print_fresh(out, s);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+int silence_set(
+	struct silence *s, const struct forward *f, bool anew, char *why, size_t size)
+{
+	char *text = text_of(s, f);
+
+	if (!text)
 		return -ENOMEM;
-	print_all(out, s, f);
-	if (fclose(out)) {
-		free(text);
-		return -ENOMEM;
-	}
 	if (!anew && s->rules && strcmp(s->rules, text) == 0) {
 		free(text);
 		return 0;
 	}
-	int err = apply(text, len, why, size);
+	int err = apply(text, strlen(text), why, size);
 	free(s->rules);
 	s->rules = err ? NULL : text;
 	if (err)
@@ -217,12 +239,12 @@ int silence_set(
 
 void silence_end(struct silence *s)
 {
-	char text[256];
-	int len = snprintf(text, sizeof text, "table netdev %s\ndelete table netdev %s\n",
-		s->table, s->table);
+	char *text = text_of(s, NULL);
 
 	/* Left behind, it is replaced by the next start; there is nobody to tell. */
-	(void)apply(text, (size_t)len, NULL, 0);
+	if (text)
+		(void)apply(text, strlen(text), NULL, 0);
+	free(text);
 	free(s->rules);
 	s->rules = NULL;
 }

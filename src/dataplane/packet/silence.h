@@ -5,7 +5,8 @@
 /*
  * Keeps the kernel from answering, forwarding or translating the packets that the data
  * plane takes: nftables rules at the ingress of the two links, which come after packet
- * sockets and before everything else.  One table per pair of links; that of a predecessor
+ * sockets and before everything else.  Has it translate those of other hosts, where that
+ * is configured (napt.h).  One pair of tables per pair of links; that of a predecessor
  * which was killed is replaced.
  */
 

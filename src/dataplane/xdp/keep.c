@@ -186,6 +186,8 @@ static void set_local(struct keep *k)
 	for (size_t i = 0; i < f->n_local; i++)
 		if (place_of(k, f->local[i], &place))
 			ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_LOCAL;
+	if (f->napt.n_hosts && place_of(k, f->napt.address, &place))
+		ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_LOCAL;
 }
 
 void keep_conf(struct keep *k, const uint8_t mac[LINKS][6])

@@ -49,7 +49,7 @@ struct maps_lease {
 
 enum maps_addr_flag {
 	MAPS_LEASED = 1, /* somebody holds something of it */
-	MAPS_LOCAL = 2,  /* also the gateway's own */
+	MAPS_LOCAL = 2,  /* also the gateway's own, or of translated hosts */
 	MAPS_PARTIAL =
 		4, /* not every key is here: what is not found is not yet refused */
 };
