@@ -272,25 +272,79 @@ static enum dp_reason out_inner(struct pass *s, uint8_t *p, size_t len)
  * A router between gateway and host could not carry our tunnel packet: remember its MTU,
  * so that the next sender of a large packet is told (RFC 2003 section 5.1).
  */
-static void learn_mtu(struct pass *s)
+static void learn_mtu(struct pass *s, struct thost *h)
 {
-	struct ip4 outer;
-	const uint8_t *icmp = pass_payload(s);
+	uint16_t mtu = be_get16(pass_payload(s) + 6);
 
-	if (pass_end(s) < icmp + ICMP_HDR || icmp[0] != ICMP_UNREACHABLE ||
-		icmp[1] != ICMP_FRAG_NEEDED)
-		return;
-	if (!ip4_parse(icmp + ICMP_HDR, pass_end(s), true, &outer) ||
-		!tunnel_of_proto(outer.proto) || outer.src != s->ip.dst)
-		return;
-	struct thost *h = tables_host(&s->f->tables, outer.dst);
-	uint16_t mtu = be_get16(icmp + 6);
-	if (!h || mtu < MTU_MIN || mtu >= s->f->mtu[LINK_PRIVATE])
+	if (mtu < MTU_MIN || mtu >= s->f->mtu[LINK_PRIVATE])
 		return;
 	h->mtu = mtu;
 	h->mtu_until_ms = s->now_ms + MTU_LEARNED_MS;
 	if (s->f->path)
 		s->f->path(s->f->path_ctx, h->host, mtu);
+}
+
+/* Does this host hold what the packet in the tunnel was for? */
+static bool is_for_host(const struct pass *in, uint32_t host)
+{
+	const struct taddr *a = tables_address(&in->f->tables, in->ip.dst);
+	const struct tlease *l = a ? a->whole : NULL;
+
+	if (a && !l && in->flow.kind == FLOW_PORTS)
+		l = tables_by_port(a, in->flow.dport);
+	else if (a && !l && in->flow.kind == FLOW_SPI)
+		l = tables_by_spi(&in->f->tables, a, in->flow.spi);
+	return l && l->host == host;
+}
+
+/*
+ * A router could not bring our tunnel packet to the host: its sender, who can't know of
+ * a tunnel, is told that the host is unreachable (RFC 2003 section 4), if enough is
+ * quoted to say who that was, and to see that it was for this host.
+ */
+static void relay_error(struct pass *s, const struct ip4 *outer)
+{
+	struct pass in = { .f = s->f, .now_ms = s->now_ms, .dir = DP_IN };
+	const uint8_t *end = pass_end(s);
+
+	in.p = s->p + s->ip.hdr + ICMP_HDR + outer->hdr +
+	       (outer->proto == IP4_GRE ? tunnel_overhead(TUNNEL_GRE) - IP4_HDR : 0);
+	if ((outer->frag & IP4_OFFSET) || in.p + IP4_HDR > end ||
+		!ip4_parse(in.p, end, true, &in.ip) || ip4_is_fragment(&in.ip) ||
+		in.p + in.ip.hdr + 8 > end)
+		return;
+	if (in.p + in.ip.len > end)
+		in.ip.len = (uint16_t)(end - in.p);
+	pass_read_flow(&in);
+	if (is_for_host(&in, outer->dst))
+		pass_icmp(&in, ICMP_UNREACHABLE, ICMP_HOST, 0);
+}
+
+/* Which errors about a tunnel packet say that it did not arrive (RFC 2003 section 4). */
+static bool is_unreachable(const uint8_t *icmp)
+{
+	const uint32_t codes = 1U << 0 | 1U << 1 | 1U << 2 | 0x3fc0; /* 6 to 13 */
+
+	if (icmp[0] == ICMP_UNREACHABLE)
+		return icmp[1] < 32 && (codes & 1U << icmp[1]);
+	return icmp[0] == ICMP_TIME_EXCEEDED && icmp[1] == ICMP_TTL_GONE;
+}
+
+/* An ICMP error about a packet to a host, from inside. */
+static void private_error(struct pass *s)
+{
+	struct ip4 outer;
+	const uint8_t *icmp = pass_payload(s);
+
+	if (pass_end(s) < icmp + ICMP_HDR ||
+		!ip4_parse(icmp + ICMP_HDR, pass_end(s), true, &outer) ||
+		!tunnel_of_proto(outer.proto) || outer.src != s->ip.dst)
+		return;
+	struct thost *h = tables_host(&s->f->tables, outer.dst);
+	if (h && icmp[0] == ICMP_UNREACHABLE && icmp[1] == ICMP_FRAG_NEEDED)
+		learn_mtu(s, h);
+	else if (h && is_unreachable(icmp))
+		relay_error(s, &outer);
 }
 
 /* O2 and O3 on the outer packet. */
@@ -321,7 +375,7 @@ bool forward_private(struct forward *f, uint8_t *p, size_t len, uint64_t now_ms)
 	if (!pass_begin(&s, p, len) || !forward_is_tunnel_end(f, s.ip.dst))
 		return false;
 	if (s.ip.proto == IP4_ICMP)
-		learn_mtu(&s);
+		private_error(&s);
 	if (!tunnel_of_proto(s.ip.proto))
 		return false;
 	enum dp_reason r = out_outer(&s);

@@ -14,7 +14,7 @@ from topo import HOSTS, NA, NB, Y, Packet
 
 class BareHost:
     def __init__(self, net, name):
-        self.address = HOSTS[name]
+        self.net, self.address = net, HOSTS[name]
         with net.inside(name):
             self.requests = rsip.Udp((NA, 4555), self.address)
             self.tunnel = socket.socket(socket.AF_INET, socket.SOCK_RAW, 4)

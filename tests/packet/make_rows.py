@@ -1156,6 +1156,43 @@ def size_rows():
         public(part)
     at_host_in_two(p, 1)
 
+    case("private-error", "A-D-17: other errors about our tunnel packets reach the sender as host unreachable.")
+    two_hosts()
+    lease(3, X1, NB2, tunnel="gre", spis=SPIS1)
+    inside = "10.0.0.2"
+
+    def inner_error(packet, kind, code, keep, host=X1, tunnelled="ipip"):
+        quote = bytes(outer(hop(packet), 1, host, tunnelled))[:keep]
+        private(IP(src=inside, dst=NA) / ICMP(type=kind, code=code) / Raw(quote))
+        say("kernel")
+
+    def told(packet, keep):
+        quote = bytes(hop(packet))[:keep]
+        at_public(IP(src=NB if IP(quote).dst == NB else NB2, dst=Y, id=0, tos=0xC0, ttl=64) /
+            ICMP(type=3, code=1) / Raw(quote))
+
+    p = esp(SPI1, body=b"e" * 60)
+    for kind, code in ((3, 0), (3, 1), (3, 2), (3, 13), (11, 0)):
+        inner_error(p, kind, code, 20 + 28)
+        told(p, 28)
+    inner_error(udp(Y, 1, NB, 20480), 3, 1, 200)
+    told(udp(Y, 1, NB, 20480), 200)
+    p = esp(SPI1, dst=NB2, body=b"e" * 60)
+    inner_error(p, 3, 1, 20 + 4 + 40, tunnelled="gre")
+    told(p, 40)
+    say("count icmp 7")
+    say("# what does not say that, quotes too little, or is not of this host")
+    p = esp(SPI1, body=b"e" * 60)
+    for kind, code in ((3, 3), (3, 5), (11, 1), (12, 0), (5, 1)):
+        inner_error(p, kind, code, 20 + 28)
+    inner_error(p, 3, 1, 28)
+    inner_error(p, 3, 1, 20 + 27)
+    inner_error(esp(SPI2), 3, 1, 20 + 28)
+    inner_error(udp(Y, 1, NB, 20736), 3, 1, 20 + 28)
+    inner_error(icmp_error(udp(NB, 20480, Y, 9)), 3, 1, 200)
+    inner_error(p, 3, 1, 20 + 28, host="10.0.0.99")
+    say("count icmp 7")
+
     case("private-mtu", "A-D-17: a router inside that can't carry our tunnel packet lowers the MTU.")
     two_hosts()
     o = outer(hop(esp(SPI1, body=big[:1400])), 1)

@@ -10,7 +10,12 @@
 #define ICMP_PACKET_MAX 576 /* RFC 1812 4.3.2.3: quote no more than this allows */
 
 enum icmp_type { ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11 };
-enum icmp_code { ICMP_FRAG_NEEDED = 4, ICMP_TTL_GONE = 0, ICMP_REASSEMBLY = 1 };
+enum icmp_code {
+	ICMP_HOST = 1,
+	ICMP_FRAG_NEEDED = 4,
+	ICMP_TTL_GONE = 0,
+	ICMP_REASSEMBLY = 1
+};
 
 /* About this packet no error may be sent (RFC 1812 4.3.2.7). */
 CORE bool icmp_may_answer(const void *data, const void *end, const struct ip4 *ip)
