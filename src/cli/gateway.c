@@ -2,6 +2,7 @@
  * `rsip gateway ...`: the operator's view of the rsipd on this machine, over its control
  * socket.  What is shown and done is control.c's of the gateway.
  */
+#include "cli/gateway.h"
 #include "base/addr.h"
 #include "base/err.h"
 #include "cli/cli.h"
@@ -10,13 +11,12 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define DEFAULT_SOCKET "/run/rsip/rsipd.sock"
 /* A busy gateway answers in milliseconds; a reload reads files and may take seconds. */
 #define TIMEOUT_MS 10000
 
-static const char *socket_of(const struct cli *cli)
+const char *gateway_socket(const struct cli *cli)
 {
-	return cli->socket != NULL ? cli->socket : DEFAULT_SOCKET;
+	return cli->socket != NULL ? cli->socket : GATEWAY_SOCKET;
 }
 
 /* Joins the pieces of a long list. */
@@ -48,7 +48,7 @@ static int list_fetch(const struct cli *cli, const char *method, json_t *params,
 		json_decref(params);
 		return cli_fail(-ENOMEM, NULL);
 	}
-	err = ipc_client_new(socket_of(cli), &client, why, sizeof(why));
+	err = ipc_client_new(gateway_socket(cli), &client, why, sizeof(why));
 	if (err == 0) {
 		err = ipc_client_call_more(client, method, json_incref(params),
 			TIMEOUT_MS, on_piece, &g, why, sizeof(why));
@@ -222,7 +222,7 @@ static void print_tree(const char *prefix, json_t *value)
 static int show_object(const struct cli *cli, const char *method)
 {
 	json_t *reply;
-	int status = cli_call(socket_of(cli), method, NULL, TIMEOUT_MS, &reply);
+	int status = cli_call(gateway_socket(cli), method, NULL, TIMEOUT_MS, &reply);
 
 	if (status != CLI_OK)
 		return status;
@@ -254,7 +254,7 @@ static int run_verb(
 
 	if (params == NULL)
 		return cli_fail(-ENOMEM, NULL);
-	status = cli_call(socket_of(cli), method, params, TIMEOUT_MS, &reply);
+	status = cli_call(gateway_socket(cli), method, params, TIMEOUT_MS, &reply);
 	if (status != CLI_OK)
 		return status;
 	if (cli->json)
@@ -419,6 +419,15 @@ const struct cli_command cli_gateway_commands[] = {
 		.details = "Without --at from the leases that are held now, else also "
 			   "from the audit of\nthose that have ended. The status is 1 "
 			   "when nobody answers." },
+	{ .name = "monitor",
+		.help = "show what happens, as it happens",
+		.run = gateway_monitor,
+		.options = gateway_monitor_options,
+		.options_size = sizeof(struct gateway_monitor),
+		.details = "Grants, ends, refusals, water marks, and once a second the "
+			   "drops by reason;\nwith --json one object a line. What "
+			   "driver xdp judges in the kernel is counted,\nand only "
+			   "shows packet by packet with driver packet." },
 	{ .name = "reload",
 		.help = "read the configuration file again",
 		.run = run_reload,

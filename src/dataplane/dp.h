@@ -60,6 +60,14 @@ struct dp_events {
 	void (*misuse)(void *ctx, uint32_t host, uint16_t error, uint32_t bind_id);
 	/* Something an operator should know, one sentence; also from open.  Or NULL. */
 	void (*note)(void *ctx, const char *text);
+	/*
+	 * While *wants_packets: what became of a packet that is judged in this process
+	 * (driver xdp judges most in the kernel).  The IPv4 packet without its tunnel, or
+	 * what there is of it; reason DP_OK: forwarded.  NULL: never.
+	 */
+	const bool *wants_packets;
+	void (*packet)(void *ctx, enum dp_direction direction, enum dp_reason reason,
+		const uint8_t *packet, size_t len);
 };
 
 /*

@@ -46,10 +46,21 @@ bool pass_quoted(const struct pass *s, struct ip4 *ip, struct flow *flow)
 	return true;
 }
 
+static void tell_packet(const struct pass *s, enum dp_reason reason)
+{
+	const struct dp_events *e = &s->f->events;
+
+	/* How much there is of a packet that is none, nobody knows here. */
+	if (e->wants_packets != NULL && *e->wants_packets && s->p != NULL)
+		e->packet(e->ctx, s->dir, reason, s->p,
+			reason == DP_MARTIAN ? 0 : s->ip.len);
+}
+
 void pass_drop(struct pass *s, enum dp_reason reason)
 {
 	uint16_t error = s->dir == DP_OUT ? verdict_error(reason) : 0;
 
+	tell_packet(s, reason);
 	s->f->stats.dropped[s->dir][reason]++;
 	if (error && s->f->events.misuse)
 		s->f->events.misuse(s->f->events.ctx, s->host, error,
@@ -60,6 +71,7 @@ void pass_count(struct pass *s, uint32_t bytes)
 {
 	s->f->stats.forwarded[s->dir]++;
 	s->f->stats.forwarded_bytes[s->dir] += bytes;
+	tell_packet(s, DP_OK);
 }
 
 bool pass_join(struct pass *s, struct reasm *r, uint32_t realm)

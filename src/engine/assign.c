@@ -239,6 +239,16 @@ static uint16_t grant(struct engine *e, struct request *q, const struct place *p
 	return 0;
 }
 
+/* There was not enough of it, as opposed to: it may not be had. */
+static bool is_want(const struct engine *e, const struct place *p, uint16_t error)
+{
+	if (p->v6 || (p->method == METHOD_RSA_IP ? e->n_dedicated : e->n_shared) == 0)
+		return false;
+	return error == RSIP_LOCAL_ADDR_UNAVAILABLE ||
+	       error == RSIP_LOCAL_ADDRPORT_UNAVAILABLE ||
+	       error == RSIP_IPSEC_SPI_UNAVAILABLE;
+}
+
 uint16_t assign_on_request(struct engine *e, struct request *q)
 {
 	const struct engine_policy *policy = q->reg->policy;
@@ -264,5 +274,13 @@ uint16_t assign_on_request(struct engine *e, struct request *q)
 	if (p.method == METHOD_RSAP_IP && !(policy->methods & (1U << METHOD_RSAP_IP)))
 		return RSIP_LOCAL_ADDR_UNAVAILABLE;
 	error = place_find(e, &p);
-	return error != 0 ? error : grant(e, q, &p, tunnel, &remote);
+	if (error == 0)
+		return grant(e, q, &p, tunnel, &remote);
+	if (is_want(e, &p, error)) {
+		bool quota = place_exceeds_quota(&p);
+
+		emit_audit_reg(e, quota ? AUDIT_QUOTA : AUDIT_EXHAUSTED, END_FREED,
+			q->reg, q->now_ms);
+	}
+	return error;
 }

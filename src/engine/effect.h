@@ -100,7 +100,8 @@ enum effect_kind {
 			   values */
 	EFFECT_REMOVE,  /* the data plane forgets it */
 	EFFECT_PERSIST, /* the store keeps or forgets a record before replies leave */
-	EFFECT_AUDIT,   /* somebody began, extended or ended holding something */
+	EFFECT_AUDIT,   /* somebody began, extended or ended holding something, or could
+			   not have it */
 	EFFECT_RESOLVE, /* find the IPv4 addresses of a name: engine_resolved() */
 };
 
@@ -108,6 +109,8 @@ enum persist_kind { PERSIST_REGISTRATION, PERSIST_LEASE, PERSIST_RESTING };
 enum audit_kind {
 	AUDIT_REGISTER,
 	AUDIT_DEREGISTER,
+	AUDIT_QUOTA,     /* a registered host asked for more than its policy allows */
+	AUDIT_EXHAUSTED, /* or than the pools have left */
 	AUDIT_GRANT,
 	AUDIT_EXTEND,
 	AUDIT_END

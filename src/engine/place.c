@@ -306,3 +306,11 @@ uint16_t place_find(struct engine *e, struct place *p)
 		return find_whole(e, p);
 	return p->named ? find_named(e, p) : find_any(e, p);
 }
+
+bool place_exceeds_quota(const struct place *p)
+{
+	if (p->method == METHOD_RSA_IP)
+		return p->reg->n_binds >= p->reg->policy->max_bindings ||
+		       p->reg->n_addresses >= ADDRESSES_MAX;
+	return exceeds_ports(p) || exceeds_spis(p);
+}

@@ -26,3 +26,5 @@ struct place {
  * when that is needed for a grant of "any n".
  */
 uint16_t place_find(struct engine *e, struct place *p);
+/* Does the host ask for more than its policy allows, whatever the pools have? */
+bool place_exceeds_quota(const struct place *p);

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "gateway/control_json.h"
 #include "gateway/gw_metrics.h"
+#include "gateway/monitor.h"
 #include "gateway/whois.h"
 
 #include <errno.h>
@@ -456,6 +457,13 @@ static void do_deregister(void *ctx, struct ipc_call *call, json_t *params)
 			"client", id);
 }
 
+static void do_monitor(void *ctx, struct ipc_call *call, json_t *params)
+{
+	const struct control_source *s = ctx;
+
+	monitor_start(s->monitor, call, params);
+}
+
 static void do_reload(void *ctx, struct ipc_call *call, json_t *params)
 {
 	struct control_source *s = ctx;
@@ -478,6 +486,7 @@ const struct ipc_method control_methods[] = {
 	{ "org.rsipsec.gateway.GetStatus", get_status },
 	{ "org.rsipsec.gateway.Release", do_release },
 	{ "org.rsipsec.gateway.Deregister", do_deregister },
+	{ "org.rsipsec.gateway.Monitor", do_monitor },
 	{ "org.rsipsec.gateway.Reload", do_reload },
 	{ NULL, NULL },
 };

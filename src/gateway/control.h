@@ -3,6 +3,7 @@
 #include "dataplane/dp.h"
 #include "engine/engine.h"
 #include "gateway/archive.h"
+#include "gateway/events.h"
 #include "ipc/ipc.h"
 #include "metrics/metrics.h"
 #include "net/net.h"
@@ -13,10 +14,13 @@
  */
 
 /* What rsipd lends to control and gw_metrics; must outlive both. */
+struct monitor;
 struct control_source {
 	void *ctx; /* for the functions below */
 	struct engine *engine;
 	struct archive *archive;
+	struct monitor *monitor;
+	const struct events *events;
 	uint64_t (*now_ms)(void *ctx); /* the engine's clock */
 	void (*stats)(void *ctx, struct dp_stats *out);
 	/*

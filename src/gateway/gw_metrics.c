@@ -7,6 +7,7 @@
 #include "gateway/gw_metrics.h"
 
 #include "gateway/control.h"
+#include "gateway/monitor.h"
 #include "gateway/turn.h"
 #include "wire/proto.h"
 
@@ -278,6 +279,18 @@ static void walk_audit(struct walk *w)
 	sample(w, a->bytes);
 }
 
+static void walk_events(struct walk *w)
+{
+	const struct control_source *s = w->source;
+
+	family(w, "rsip_events_total", METRICS_COUNTER,
+		"What happened, by the words of the monitor.");
+	for (unsigned int i = 0; i < EVENTS; i++)
+		sample1(w, "event", event_name(i), s->events->counts[i]);
+	family(w, "rsip_watchers", METRICS_GAUGE, "Who watches events now.");
+	sample(w, monitor_clients(s->monitor));
+}
+
 static void walk_program(struct walk *w)
 {
 	const struct control_source *s = w->source;
@@ -314,5 +327,6 @@ void gw_metrics_collect(void *source, const struct metrics_sink *to)
 	walk_sockets(&w);
 	walk_store(&w);
 	walk_audit(&w);
+	walk_events(&w);
 	walk_program(&w);
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/confine.h"
 #include "gateway/daemon.h"
+#include "gateway/event_log.h"
 #include "gateway/own.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ static void on_prepare(uv_prepare_t *prepare)
 
 	(void)turn_end(d); /* it has said what failed */
 	timer_set(d);
+	monitor_flush(&d->monitor);
 	watch_turn(&d->watch, uv_now(d->loop));
 	d->turn.slow_turns = d->watch.slow;
 }
@@ -345,6 +347,14 @@ static void on_note(void *ctx, const char *text)
 	log_info("data plane", "note=\"%s\"", text);
 }
 
+static void on_packet(void *ctx, enum dp_direction direction, enum dp_reason reason,
+	const uint8_t *packet, size_t len)
+{
+	struct rsipd *d = ctx;
+
+	monitor_packet(&d->monitor, direction, reason, packet, len);
+}
+
 static int open_plane(struct rsipd *d, char *why, size_t why_size)
 {
 	int err;
@@ -352,7 +362,11 @@ static int open_plane(struct rsipd *d, char *why, size_t why_size)
 	d->plane.loop = d->loop;
 	d->plane.ctx = d;
 	d->plane.ready = on_plane_ready;
-	d->plane.events = (struct dp_events){ d, on_misuse, on_note };
+	d->plane.events = (struct dp_events){ .ctx = d,
+		.misuse = on_misuse,
+		.note = on_note,
+		.wants_packets = &d->monitor.packets,
+		.packet = on_packet };
 	err = plane_open(&d->plane, d->conf, why, why_size);
 	if (err != 0)
 		return err;
@@ -441,6 +455,8 @@ static int source_fill(struct rsipd *d)
 	s->ctx = d;
 	s->engine = d->engine;
 	s->archive = &d->archive;
+	s->monitor = &d->monitor;
+	s->events = &d->events;
 	s->audit = d->audit;
 	s->now_ms = source_now;
 	s->stats = source_stats;
@@ -469,6 +485,11 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 		.ctx = &d->source };
 	int err = source_fill(d);
 
+	monitor_open(&d->monitor, d->loop, &d->events, &d->source);
+	if (d->verbose) {
+		d->log_sink = (struct event_sink){ event_log, NULL, NULL };
+		events_add(&d->events, &d->log_sink);
+	}
 	if (err == 0)
 		err = ipc_server_new(d->loop, &control, &d->control, why, why_size);
 	if (err == 0 && d->conf->metrics)
@@ -549,7 +570,8 @@ static void close_loop(struct rsipd *d)
 {
 	uv_handle_t *own[] = { (uv_handle_t *)&d->prepare, (uv_handle_t *)&d->check,
 		(uv_handle_t *)&d->timer, (uv_handle_t *)&d->mark,
-		(uv_handle_t *)&d->alive, (uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
+		(uv_handle_t *)&d->monitor.second, (uv_handle_t *)&d->alive,
+		(uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
 		(uv_handle_t *)&d->interrupt };
 
 	if (d->loop == NULL)
@@ -565,6 +587,7 @@ static void close_loop(struct rsipd *d)
 void rsipd_close(struct rsipd *d)
 {
 	metrics_http_free(d->http);
+	monitor_close(&d->monitor);
 	ipc_server_free(d->control);
 	net_free(d->net);
 	plane_close(&d->plane);

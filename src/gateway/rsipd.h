@@ -5,6 +5,7 @@
 #include "gateway/archive.h"
 #include "gateway/control.h"
 #include "gateway/gw_metrics.h"
+#include "gateway/monitor.h"
 #include "gateway/plane.h"
 #include "gateway/resolve.h"
 #include "gateway/turn.h"
@@ -32,6 +33,9 @@ struct rsipd {
 	struct engine *engine;
 	struct audit *audit;
 	struct archive archive;
+	struct events events;
+	struct event_sink log_sink;
+	struct monitor monitor;
 	struct net *net;
 	struct ipc_server *control;
 	struct metrics_http *http;

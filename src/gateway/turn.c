@@ -18,7 +18,6 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "gateway/audit_log.h"
 #include "gateway/rsipd.h"
 #include "wire/msg.h"
 
@@ -148,16 +147,24 @@ static void persist(struct rsipd *d, const struct effect *e)
 
 static void observe_audit(struct rsipd *d, const struct effect *e)
 {
-	struct audit_time t;
+	const struct event event = event_of_audit(e, d->turn.now_ms);
 
-	if (e->audit.kind == AUDIT_END && e->audit.lease != NULL) {
-		t = audit_time_now(d->turn.now_ms);
+	if (event.kind == EVENT_ENDED) {
 		/* A failure is counted and shows in the health. */
 		(void)audit_add(
-			d->audit, e->audit.lease, e->audit.reason, e->audit.at_ms, &t);
+			d->audit, event.lease, event.reason, e->audit.at_ms, &event.at);
 	}
-	if (d->verbose)
-		audit_log(e, d->turn.now_ms);
+	events_put(&d->events, &event);
+}
+
+static void observe_refusal(struct rsipd *d, const struct effect *e)
+{
+	const struct event event = { .kind = EVENT_REFUSED,
+		.at = audit_time_now(d->turn.now_ms),
+		.peer = &e->reply.to,
+		.error = e->reply.error };
+
+	events_put(&d->events, &event);
 }
 
 void turn_effect(void *rsipd, const struct effect *e)
@@ -172,6 +179,8 @@ void turn_effect(void *rsipd, const struct effect *e)
 			.async = e->reply.async,
 			.close = e->reply.close,
 			.error = e->reply.error };
+		if (r.error != 0)
+			observe_refusal(d, e);
 		if (reply_add(&d->turn.load, &r, e->reply.bytes))
 			net_owe(d->net, &r.to, 1);
 		else

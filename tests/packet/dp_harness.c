@@ -294,7 +294,7 @@ int main(int argc, char **argv)
 		.pins = getenv("DP_PINS"),
 	};
 	to_napt(getenv("DP_NAPT"), translated, &conf.napt);
-	struct dp_events events = { NULL, on_misuse, on_note };
+	struct dp_events events = { .misuse = on_misuse, .note = on_note };
 	const struct dp_driver *d = dp_driver_find(argv[1]);
 	if (!d)
 		fail("no driver", argv[1]);

@@ -13,8 +13,8 @@
 
 static const char *const methods[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec", "listen" };
 static const char *const tunnels[] = { "none", "ipip", "gre", "l2tp" };
-static const char *const audits[] = { "register", "deregister", "grant", "extend",
-	"end" };
+static const char *const audits[] = { "register", "deregister", "quota", "exhausted",
+	"grant", "extend", "end" };
 static const char *const reasons[] = { "freed", "deregistered", "expired", "operator" };
 static const char *const rests[] = { "address", "port", "spi" };
 
