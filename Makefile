@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 MESON ?= meson
 
-.PHONY: all help deps need check demo bench install fuzz clean
+.PHONY: all help deps need check demo bench install deb fuzz clean
 
 all: need $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench      benchmarks; each prints a ratio against a peer of the same run'
 	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS (default 60) each'
 	@echo 'make install    into $$DESTDIR$$PREFIX (default /usr/local)'
+	@echo 'make deb        Debian packages into $(BUILD)/deb'
 	@echo 'make clean      remove the build folders'
 
 deps:
@@ -45,6 +46,9 @@ fuzz: need
 install: all
 	@$(MESON) configure $(BUILD) --prefix=$(PREFIX) >/dev/null
 	@DESTDIR=$(DESTDIR) $(MESON) install -C $(BUILD)
+
+deb: need
+	@tools/deb $(abspath $(BUILD))/deb
 
 clean:
 	@rm -rf $(BUILD) build-asan build-fuzz

@@ -24,14 +24,14 @@ struct path {
 	int n;
 };
 
-static const struct cli_option common_options[] = {
+const struct cli_option cli_common_options[] = {
 	{ "json", 0, CLI_FLAG, offsetof(struct cli, json), NULL, "print one JSON value",
 		0, 0 },
 	{ "socket", 0, CLI_TEXT, offsetof(struct cli, socket), "PATH",
 		"control socket of the daemon", 0, 0 },
 	{ 0 },
 };
-#define N_COMMON ((int)(sizeof(common_options) / sizeof(common_options[0])) - 1)
+#define N_COMMON ((int)(sizeof(cli_common_options) / sizeof(cli_common_options[0])) - 1)
 
 /* getopt's numbers for the options that are not in a table. */
 enum { OPT_HELP = 1, OPT_VERSION, OPT_COMMON, OPT_OWN = OPT_COMMON + OPTIONS_MAX };
@@ -138,7 +138,7 @@ static void print_help(
 	(void)fputs("\nOptions:\n", out);
 	if (commands == NULL && last != NULL)
 		print_options(out, last->options);
-	print_options(out, common_options);
+	print_options(out, cli_common_options);
 	(void)fprintf(out, "  %-26s %s\n", "    --help", "print this help");
 	(void)fprintf(out, "  %-26s %s\n", "    --version", "print the version");
 	(void)fputs("\nExit status: 0 done, 1 refused or failed, 2 usage, 3 daemon not "
@@ -190,7 +190,7 @@ static void tables_init(struct getopt_tables *t, const struct cli_command *comma
 		t->letters[t->n_letters++] = '+';
 	t->longs[t->n++] = (struct option){ "help", no_argument, NULL, OPT_HELP };
 	t->longs[t->n++] = (struct option){ "version", no_argument, NULL, OPT_VERSION };
-	tables_add(t, common_options, OPT_COMMON);
+	tables_add(t, cli_common_options, OPT_COMMON);
 	if (command != NULL)
 		tables_add(t, command->options, OPT_OWN);
 }
@@ -252,7 +252,8 @@ static enum parsed parse_options(struct cli *cli, const struct path *path,
 			(void)printf("rsip %s\n", RSIP_VERSION);
 			return PARSED_DONE;
 		} else if (c >= OPT_COMMON && c < OPT_COMMON + N_COMMON) {
-			ok = option_store(&common_options[c - OPT_COMMON], cli, optarg);
+			ok = option_store(
+				&cli_common_options[c - OPT_COMMON], cli, optarg);
 		} else {
 			const struct cli_option *o = c != '?' && command != NULL
 							     ? option_find(command, c)

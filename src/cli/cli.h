@@ -61,6 +61,8 @@ struct cli_command {
 
 /* The whole table, in commands.c; ends with a NULL name. */
 extern const struct cli_command cli_commands[];
+/* What every command takes, in cli.c; likewise. */
+extern const struct cli_option cli_common_options[];
 /* `rsip gateway ...`, in gateway.c. */
 extern const struct cli_command cli_gateway_commands[];
 

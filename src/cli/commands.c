@@ -1,5 +1,6 @@
 /* The table of `rsip`: one row a command. */
 #include "cli/cli.h"
+#include "cli/completion.h"
 #include "cli/host.h"
 
 static const struct cli_command ike_commands[] = {
@@ -102,6 +103,14 @@ const struct cli_command cli_commands[] = {
 		.name = "gateway",
 		.help = "show and operate the gateway on this machine (rsipd)",
 		.sub = cli_gateway_commands,
+	},
+	{
+		.name = "completion",
+		.args = "bash|zsh",
+		.help = "print a script that completes rsip's words in that shell",
+		.run = cli_completion,
+		.min_args = 1,
+		.max_args = 1,
 	},
 	{ 0 },
 };
