@@ -78,7 +78,8 @@ enum kx_event_kind {
 	KX_IKE,        /* what became of a KX_CONNECT, or of its SA later */
 	KX_TIMER,      /* the time of KX_WAKE, or any other */
 	KX_HINT,       /* a name or address will be wanted soon */
-	KX_FORGET,     /* the operator's flush: decisions without an SA, or one pair's */
+	KX_FORGET,     /* the operator's flush: decisions without an SA, or one pair's;
+			  with peer and source: an inbound peer's SAs have gone */
 };
 
 enum kx_ike {
