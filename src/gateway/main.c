@@ -1,7 +1,7 @@
 /* rsipd: the command line and the steps around rsipd_run(). */
+#include "base/daemon.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "gateway/daemon.h"
 #include "gateway/rsipd.h"
 
 #include <errno.h>

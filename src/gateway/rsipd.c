@@ -4,10 +4,10 @@
  */
 #include "gateway/rsipd.h"
 
+#include "base/daemon.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "gateway/confine.h"
-#include "gateway/daemon.h"
 #include "gateway/event_log.h"
 #include "gateway/own.h"
 

@@ -100,6 +100,7 @@ static void job_end(struct job *job, int err)
 }
 
 static void all_lost(struct vici *v, const char *why);
+static void on_again(uv_timer_t *timer);
 
 /* The connection is of no more use; its command learns it. */
 static void conn_drop(struct conn *c, int err, const char *why)
@@ -123,7 +124,7 @@ static void conn_drop(struct conn *c, int err, const char *why)
 	}
 	if (!uv_is_active((const uv_handle_t *)&v->again))
 		(void)uv_timer_start(
-			&v->again, v->again.timer_cb, was ? 0 : AGAIN_MS, AGAIN_MS);
+			&v->again, on_again, was ? 0 : AGAIN_MS, AGAIN_MS);
 	job_end(job, err);
 	if (for_events(c))
 		all_lost(v, why);

@@ -39,10 +39,9 @@ struct spd {
 	char buf[1024]; /* requests */
 };
 
-uint32_t spd_group_priority(uint8_t prefix_len, uint8_t protocol, bool port)
+uint32_t spd_group_priority(uint8_t prefix_len, unsigned int narrow)
 {
-	return SPD_GROUP - prefix_len * 10000U - (protocol != 0 ? 1000U : 0) -
-	       (port ? 1000U : 0);
+	return SPD_GROUP - prefix_len * 10000U - narrow * 1000U;
 }
 
 static struct nlmsghdr *request(struct spd *s, uint16_t type, uint16_t flags)

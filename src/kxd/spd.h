@@ -32,8 +32,9 @@ struct spd_selector {
 #define SPD_SHUNT  1000000 /* one pair, for a while */
 #define SPD_GROUP  3000000 /* less 10,000 a bit of prefix: SPD_SHUNT < x <= this */
 
-/* Of a group: the longer destination first, protocol and ports before their absence. */
-uint32_t spd_group_priority(uint8_t prefix_len, uint8_t protocol, bool port);
+/* Of a group's rule, in the order of kx_policy_find(); narrow: how many of protocol and
+ * ports it names (0..3). */
+uint32_t spd_group_priority(uint8_t prefix_len, unsigned int narrow);
 
 struct spd_policy {
 	struct spd_selector sel;

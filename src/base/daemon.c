@@ -2,7 +2,7 @@
  * Background, directories, systemd.  sd_notify's datagram is the stable interface; its
  * library is not linked for one sendto().
  */
-#include "gateway/daemon.h"
+#include "base/daemon.h"
 
 #include <errno.h>
 #include <fcntl.h>

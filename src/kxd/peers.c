@@ -1,0 +1,798 @@
+/*
+ * The table of peers and the calls that make charon follow it.
+ *
+ * A peer is loaded whole each time it changes; while a load is under way further changes
+ * only mark it dirty.  What must wait for a load (an initiate) is an op; ops fail when
+ * charon is lost.  At each start of charon or of ours, what connections of an earlier run
+ * it still has go with their SAs: nobody knows any more what authorised them.
+ */
+#include "kxd/peers_inner.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IDLE_MS   600000 /* a peer without children is unloaded then */
+#define SWEEP_MS  60000
+#define STRANGERS 64
+
+enum op_state { OP_LOAD, OP_ASKED, OP_FAILED };
+
+/* One peers_connect() under way. */
+struct op {
+	struct op *next;
+	struct peers *of;
+	struct peer *peer;
+	uint32_t pair, local, remote, timeout_ms;
+	enum op_state state;
+	enum kx_ike result; /* what charon's words came to */
+};
+
+/* An IKE_SA of kx-any: known by a certificate, authorised for nothing. */
+struct stranger {
+	char id[PEER_TEXT], number[16];
+};
+
+struct peers {
+	struct peers_conf conf;
+	uv_loop_t *loop;
+	struct own own;
+	struct vici *vici;
+	uv_timer_t later, sweep;
+	struct peer *first;
+	struct op *ops;
+	struct stranger strangers[STRANGERS];
+	size_t next_stranger;
+	struct peers_counters counters;
+	bool ready;
+	unsigned int closing;
+};
+
+/* --- calls ----------------------------------------------------------------------------
+ */
+
+static int call(struct peers *p, const char *name, uint8_t *body, size_t len,
+	uint32_t timeout_ms, vici_done done, vici_said said, void *arg)
+{
+	const struct vici_command command = {
+		.name = name,
+		.body = body,
+		.len = len,
+		.timeout_ms = timeout_ms,
+		.done = done,
+		.said = said,
+		.arg = arg,
+	};
+	int err = body != NULL ? vici_call(p->vici, &command) : -ENOMEM;
+
+	free(body);
+	return err;
+}
+
+/* Up to three keys; a NULL name ends them. */
+static uint8_t *pairs(size_t *len, const char *a, const char *a_value, const char *b,
+	const char *b_value)
+{
+	uint8_t *bytes = malloc(1024);
+	struct wr w = wr_init(bytes, bytes != NULL ? 1024 : 0);
+
+	vici_key(&w, a, a_value);
+	if (b != NULL)
+		vici_key(&w, b, b_value);
+	vici_key(&w, "force", "yes");
+	vici_key(&w, "timeout", "-1");
+	*len = wr_len(&w);
+	if (!w.bad)
+		return bytes;
+	free(bytes);
+	return NULL;
+}
+
+/* Answers of no interest: what does not work is not there. */
+static void terminate(struct peers *p, const char *a, const char *a_value, const char *b,
+	const char *b_value)
+{
+	size_t len;
+	uint8_t *body = pairs(&len, a, a_value, b, b_value);
+
+	p->counters.terminates++;
+	(void)call(p, "terminate", body, len, 0, NULL, NULL, NULL);
+}
+
+static void unload(struct peers *p, const char *conn)
+{
+	uint8_t *bytes = malloc(CONN_TEXT + 16);
+	struct wr w = wr_init(bytes, bytes != NULL ? CONN_TEXT + 16 : 0);
+
+	vici_key(&w, "name", conn);
+	if (w.bad) {
+		free(bytes);
+		return;
+	}
+	(void)call(p, "unload-conn", bytes, wr_len(&w), 0, NULL, NULL, NULL);
+}
+
+static bool succeeded(int err, const uint8_t *body, size_t len)
+{
+	char text[8];
+
+	return err == 0 && vici_text(body, len, "success", text, sizeof(text)) &&
+	       strcmp(text, "yes") == 0;
+}
+
+/* --- the table ------------------------------------------------------------------------
+ */
+
+static struct peer *peer_find(const struct peers *p, const struct kx_name *name)
+{
+	struct peer *peer = p->first;
+
+	while (peer != NULL && !kx_name_same(&peer->name, name))
+		peer = peer->next;
+	return peer;
+}
+
+static struct peer *peer_of_conn(const struct peers *p, const char *conn)
+{
+	struct peer *peer = p->first;
+
+	while (peer != NULL && strcmp(peer->conn, conn) != 0)
+		peer = peer->next;
+	return peer;
+}
+
+static struct child *child_find(struct peer *peer, uint32_t local, uint32_t remote)
+{
+	for (size_t i = 0; i < peer->n_children; i++)
+		if (peer->children[i].local == local &&
+			peer->children[i].remote == remote)
+			return &peer->children[i];
+	return NULL;
+}
+
+static bool is_idle(const struct peer *peer)
+{
+	return peer->n_children == 0 && peer->ops == 0 && !peer->loading;
+}
+
+static void peer_drop(struct peers *p, struct peer *peer)
+{
+	struct peer **at = &p->first;
+
+	while (*at != peer)
+		at = &(*at)->next;
+	*at = peer->next;
+	p->counters.peers--;
+	if (p->ready && peer->loaded) {
+		terminate(p, "ike", peer->conn, NULL, NULL);
+		unload(p, peer->conn);
+	}
+	free(peer);
+}
+
+static void peers_sweep(struct peers *p, uint64_t older_ms)
+{
+	struct peer *next;
+
+	for (struct peer *peer = p->first; peer != NULL; peer = next) {
+		next = peer->next;
+		if (is_idle(peer) && uv_now(p->loop) - peer->used_ms >= older_ms)
+			peer_drop(p, peer);
+	}
+}
+
+static struct peer *peer_get(struct peers *p, const struct kx_name *name)
+{
+	struct peer *peer = peer_find(p, name);
+	char text[KX_NAME_TEXT];
+	size_t len = strlen(kx_name_format(name, text));
+
+	if (peer != NULL)
+		return peer;
+	if (len < 2 || len > PEER_TEXT)
+		return NULL;
+	if (p->counters.peers >= PEERS_MAX)
+		peers_sweep(p, 1000);
+	peer = p->counters.peers < PEERS_MAX ? calloc(1, sizeof(*peer)) : NULL;
+	if (peer == NULL)
+		return NULL;
+	peer->of = p;
+	peer->name = *name;
+	text[len - 1] = 0; /* the final dot */
+	(void)snprintf(peer->text, sizeof(peer->text), "%s", text);
+	(void)snprintf(peer->conn, sizeof(peer->conn), "kx-%s", peer->text);
+	peer->next = p->first;
+	p->first = peer;
+	p->counters.peers++;
+	return peer;
+}
+
+/* Addresses, port and keys as DNS has them now. */
+static void peer_learn(struct peer *peer, const struct kx_exchanger *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n_keys && i < KX_KEYS_MAX; i++) {
+		int len = spki_encode(e->keys[i].algorithm, e->keys[i].bytes,
+			e->keys[i].len, peer->keys[n].bytes);
+
+		if (len > 0)
+			peer->keys[n++].len = (size_t)len;
+	}
+	peer->n_keys = n;
+	if (e->n_addrs > 0) {
+		memcpy(peer->addrs, e->addrs, sizeof(peer->addrs));
+		peer->n_addrs = e->n_addrs;
+		peer->port = e->port;
+	}
+}
+
+static struct child *child_get(
+	struct peers *p, struct peer *peer, uint32_t local, uint32_t remote)
+{
+	struct child *c = child_find(peer, local, remote);
+	char a[ADDR_TEXT_MAX], b[ADDR_TEXT_MAX];
+
+	if (c != NULL || peer->n_children == CHILDREN_MAX)
+		return c;
+	c = &peer->children[peer->n_children++];
+	*c = (struct child){ .local = local, .remote = remote };
+	(void)snprintf(c->name, sizeof(c->name), "%s-%s", addr_format(local, a),
+		addr_format(remote, b));
+	p->counters.children++;
+	return c;
+}
+
+static void child_drop(struct peers *p, struct peer *peer, struct child *c)
+{
+	p->counters.sas -= c->up;
+	p->counters.children--;
+	*c = peer->children[--peer->n_children];
+}
+
+/* --- loading --------------------------------------------------------------------------
+ */
+
+static void ops_go(struct peers *p, struct peer *peer, bool loaded);
+
+static void peer_load(struct peers *p, struct peer *peer);
+
+/* A peer stays while its load is under way. */
+static void on_loaded(void *arg, int err, const uint8_t *body, size_t len)
+{
+	struct peer *peer = arg;
+	struct peers *p = peer->of;
+
+	peer->loading = false;
+	peer->loaded = succeeded(err, body, len);
+	if (peer->dirty && p->ready)
+		peer_load(p, peer);
+	else
+		ops_go(p, peer, peer->loaded);
+}
+
+/* Make charon's connection what the table says; ops wait until it is. */
+static void peer_load(struct peers *p, struct peer *peer)
+{
+	uint8_t *body;
+	size_t len = 0;
+
+	peer->used_ms = uv_now(p->loop);
+	peer->dirty = peer->loading;
+	if (peer->loading)
+		return;
+	/* Nobody could authenticate: better no connection than one for everybody. */
+	body = peer->n_keys > 0 || p->own.ca.len > 0 ? msg_load_conn(&p->own, peer, &len)
+						     : NULL;
+	peer->loading = body != NULL;
+	if (peer->loading) {
+		p->counters.loads++;
+		if (call(p, "load-conn", body, len, 0, on_loaded, NULL, peer) == 0)
+			return;
+		peer->loading = false;
+	}
+	ops_go(p, peer, false);
+}
+
+/* --- initiating -----------------------------------------------------------------------
+ */
+
+static struct child *op_child(const struct op *op)
+{
+	return op->peer != NULL ? child_find(op->peer, op->local, op->remote) : NULL;
+}
+
+static void op_end(struct op *op, enum kx_ike result)
+{
+	struct peers *p = op->of;
+	struct op **at = &p->ops;
+	struct child *c = op_child(op);
+	uint32_t pair = op->pair;
+
+	while (*at != op)
+		at = &(*at)->next;
+	*at = op->next;
+	if (op->peer != NULL)
+		op->peer->ops--;
+	if (c != NULL)
+		c->asked = false;
+	free(op);
+	p->conf.ike(p->conf.ctx, pair, result);
+}
+
+/* What charon's log says about why; its sentences are those of 5.9. */
+static void on_words(void *arg, const char *event, const uint8_t *body, size_t len)
+{
+	static const struct {
+		const char *words;
+		enum kx_ike result;
+	} table[] = {
+		{ "received AUTHENTICATION_FAILED", KX_IKE_AUTH },
+		{ "received TS_UNACCEPTABLE", KX_IKE_TS },
+	};
+	struct op *op = arg;
+	char text[256];
+
+	if (strcmp(event, "control-log") != 0 ||
+		!vici_text(body, len, "msg", text, sizeof(text)))
+		return;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (strstr(text, table[i].words) != NULL)
+			op->result = table[i].result;
+}
+
+static bool has_sa(const struct peer *peer)
+{
+	for (size_t i = 0; i < peer->n_children; i++)
+		if (peer->children[i].up > 0)
+			return true;
+	return false;
+}
+
+static void on_initiated(void *arg, int err, const uint8_t *body, size_t len)
+{
+	struct op *op = arg;
+	struct peer *peer = op->peer;
+	enum kx_ike result = op->result;
+	char text[160];
+
+	if (succeeded(err, body, len)) {
+		op_end(op, KX_IKE_UP);
+		return;
+	}
+	if (err == 0 && vici_text(body, len, "errmsg", text, sizeof(text)) &&
+		strstr(text, "not established after") != NULL)
+		err = -ETIMEDOUT;
+	if (err == -ETIMEDOUT) {
+		result = KX_IKE_TIMEOUT;
+		/* It would try on for minutes. */
+		if (!has_sa(peer))
+			terminate(op->of, "ike", peer->conn, NULL, NULL);
+	}
+	op_end(op, result);
+}
+
+static void op_ask(struct op *op)
+{
+	struct peers *p = op->of;
+	struct child *c = op_child(op);
+	uint8_t *bytes = c != NULL ? malloc(1024) : NULL;
+	struct wr w = wr_init(bytes, bytes != NULL ? 1024 : 0);
+	char timeout[16];
+
+	(void)snprintf(timeout, sizeof(timeout), "%u", op->timeout_ms);
+	vici_key(&w, "child", c != NULL ? c->name : "");
+	vici_key(&w, "ike", op->peer->conn);
+	vici_key(&w, "timeout", timeout);
+	vici_key(&w, "loglevel", "1");
+	op->state = OP_ASKED;
+	op->result = KX_IKE_FAILED;
+	p->counters.initiates++;
+	if (w.bad) {
+		free(bytes);
+		op_end(op, KX_IKE_FAILED);
+		return;
+	}
+	c->asked = true;
+	/* charon's own end comes first. */
+	if (call(p, "initiate", bytes, wr_len(&w), op->timeout_ms + 2000, on_initiated,
+		    on_words, op) != 0)
+		op_end(op, KX_IKE_FAILED);
+}
+
+static void on_later(uv_timer_t *timer);
+
+/* Those that waited for a load of the peer. */
+static void ops_go(struct peers *p, struct peer *peer, bool loaded)
+{
+	for (struct op *op = p->ops; op != NULL; op = op->next) {
+		if (op->peer != peer || op->state != OP_LOAD)
+			continue;
+		op->state = OP_FAILED;
+		if (loaded)
+			op->state = OP_ASKED;
+	}
+	/* From a clean stack: what is told here may call in again. */
+	(void)uv_timer_start(&p->later, on_later, 0, 0);
+}
+
+static void on_later(uv_timer_t *timer)
+{
+	struct peers *p = timer->data;
+	struct op *op = p->ops;
+
+	while (op != NULL) {
+		const struct child *c = op_child(op);
+
+		if (op->state == OP_FAILED)
+			op_end(op, KX_IKE_FAILED);
+		else if (op->state == OP_ASKED && (c == NULL || !c->asked))
+			op_ask(op);
+		else {
+			op = op->next;
+			continue;
+		}
+		op = p->ops; /* the list may be another one now */
+	}
+}
+
+void peers_connect(struct peers *p, uint32_t pair, const struct kx_exchanger *e,
+	uint32_t local, uint32_t remote, uint32_t timeout_ms)
+{
+	struct peer *peer = p->ready ? peer_get(p, &e->name) : NULL;
+	struct child *c = NULL;
+	struct op *op = calloc(1, sizeof(*op));
+
+	if (peer != NULL) {
+		peer_learn(peer, e);
+		c = child_get(p, peer, local, remote);
+	}
+	if (op == NULL)
+		return; /* the caller's own deadline tells it */
+	*op = (struct op){
+		.next = p->ops,
+		.of = p,
+		.peer = c != NULL ? peer : NULL,
+		.pair = pair,
+		.local = local,
+		.remote = remote,
+		.timeout_ms = timeout_ms,
+		.state = c != NULL ? OP_LOAD : OP_FAILED,
+	};
+	p->ops = op;
+	if (c == NULL) {
+		(void)uv_timer_start(&p->later, on_later, 0, 0);
+		return;
+	}
+	c->pair = pair;
+	peer->ops++;
+	peer_load(p, peer);
+}
+
+int peers_trust(struct peers *p, const struct kx_exchanger *e)
+{
+	struct peer *peer = p->ready ? peer_get(p, &e->name) : NULL;
+
+	if (peer == NULL)
+		return p->ready ? ERR_NOSPACE : ERR_UNREACHABLE;
+	peer_learn(peer, e);
+	peer_load(p, peer);
+	return 0;
+}
+
+int peers_authorise(
+	struct peers *p, const struct kx_name *name, uint32_t local, uint32_t remote)
+{
+	struct peer *peer = p->ready ? peer_get(p, name) : NULL;
+
+	if (peer == NULL)
+		return p->ready ? ERR_NOSPACE : ERR_UNREACHABLE;
+	if (child_get(p, peer, local, remote) == NULL)
+		return ERR_NOSPACE;
+	peer_load(p, peer);
+	/*
+	 * One that is known by its certificate alone has its IKE_SA on kx-any, where it
+	 * never gets a child; the next one finds its own connection.
+	 */
+	for (size_t i = 0; i < STRANGERS; i++)
+		if (strcmp(p->strangers[i].id, peer->text) == 0) {
+			terminate(p, "ike-id", p->strangers[i].number, NULL, NULL);
+			p->strangers[i].id[0] = 0;
+		}
+	return 0;
+}
+
+void peers_terminate(struct peers *p, const struct kx_name *name, uint32_t a, uint32_t b)
+{
+	struct peer *peer = peer_find(p, name);
+	struct child *c = peer != NULL ? child_find(peer, a, b) : NULL;
+
+	if (c == NULL && peer != NULL)
+		c = child_find(peer, b, a);
+	if (c == NULL)
+		return;
+	if (p->ready)
+		terminate(p, "child", c->name, "ike", peer->conn);
+	child_drop(p, peer, c);
+	if (!p->ready)
+		return;
+	peer_load(p, peer);
+	if (peer->n_children == 0)
+		terminate(p, "ike", peer->conn, NULL, NULL);
+}
+
+/* --- events ---------------------------------------------------------------------------
+ */
+
+struct updown {
+	bool up, in_children;
+	char conn[CONN_TEXT], id[PEER_TEXT], ike[16];
+	char child[40], number[16];
+};
+
+static void updown_key(struct updown *u, const struct vici_element *e)
+{
+	const struct {
+		unsigned int depth;
+		const char *name;
+		char *to;
+		size_t size;
+	} rows[] = {
+		{ 1, "remote-id", u->id, sizeof(u->id) },
+		{ 1, "uniqueid", u->ike, sizeof(u->ike) },
+		{ 3, "name", u->child, sizeof(u->child) },
+		{ 3, "uniqueid", u->number, sizeof(u->number) },
+	};
+
+	if (e->depth == 0 && vici_named(e, "up"))
+		u->up = true;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (e->depth == rows[i].depth && vici_named(e, rows[i].name) &&
+			(e->depth == 1 || u->in_children))
+			vici_value(e, rows[i].to, rows[i].size);
+}
+
+static void on_child(struct peers *p, const struct updown *u)
+{
+	struct peer *peer = peer_of_conn(p, u->conn);
+	struct child *c = NULL;
+
+	for (size_t i = 0; peer != NULL && i < peer->n_children; i++)
+		if (strcmp(peer->children[i].name, u->child) == 0)
+			c = &peer->children[i];
+	if (c == NULL) {
+		if (u->up) {
+			/* Withdrawn while it was negotiated, or never authorised. */
+			p->counters.strays++;
+			terminate(p, "child-id", u->number, NULL, NULL);
+		}
+		return;
+	}
+	peer->used_ms = uv_now(p->loop);
+	/* Both ends may have begun: then there are two, and one may go. */
+	if (u->up) {
+		c->up++;
+		p->counters.sas++;
+		p->conf.up(p->conf.ctx, c->local, c->remote, &peer->name);
+	} else if (c->up > 0) {
+		c->up--;
+		p->counters.sas--;
+	}
+	if (c->pair != 0 && !c->asked && (u->up || c->up == 0))
+		p->conf.ike(p->conf.ctx, c->pair, u->up ? KX_IKE_UP : KX_IKE_DOWN);
+}
+
+static void on_event(void *ctx, const char *name, const uint8_t *body, size_t len)
+{
+	struct vici_rd r = vici_rd_init(body, len);
+	struct peers *p = ctx;
+	struct updown u = { 0 };
+	struct vici_element e;
+
+	while (vici_next(&r, &e) != VICI_END && e.kind != VICI_BAD) {
+		if (e.kind == VICI_SECTION && e.depth == 0) {
+			struct vici_element conn = { .value = e.name, .len = e.name_len };
+
+			vici_value(&conn, u.conn, sizeof(u.conn));
+		} else if (e.kind == VICI_SECTION && e.depth == 1) {
+			u.in_children = vici_named(&e, "child-sas");
+		} else if (e.kind == VICI_KEY) {
+			updown_key(&u, &e);
+		} else if (e.kind == VICI_SECTION_END && e.depth == 2 && u.in_children &&
+			   strcmp(name, "child-updown") == 0 &&
+			   strncmp(u.conn, "kx-", 3) == 0) {
+			on_child(p, &u);
+		}
+	}
+	if (strcmp(name, "ike-updown") == 0 && u.up && strcmp(u.conn, ANY_CONN) == 0) {
+		struct stranger *s = &p->strangers[p->next_stranger++ % STRANGERS];
+
+		memcpy(s->id, u.id, sizeof(s->id));
+		memcpy(s->number, u.ike, sizeof(s->number));
+	}
+}
+
+/* --- charon's coming and going ---------------------------------------------------------
+ */
+
+static void on_any_loaded(void *arg, int err, const uint8_t *body, size_t len)
+{
+	struct peers *p = arg;
+	char text[200] = "";
+
+	if (!succeeded(err, body, len)) {
+		if (err == 0)
+			(void)vici_text(body, len, "errmsg", text, sizeof(text));
+		p->conf.state(p->conf.ctx, false,
+			text[0] != 0 ? text : "charon does not take our connection");
+		return;
+	}
+	p->ready = true;
+	p->conf.state(p->conf.ctx, true, "");
+	for (struct peer *peer = p->first; peer != NULL; peer = peer->next)
+		if (peer->n_children > 0)
+			peer_load(p, peer);
+}
+
+/* What an earlier run left. */
+static void on_conns(void *arg, int err, const uint8_t *body, size_t len)
+{
+	struct vici_rd r = vici_rd_init(body, len);
+	struct peers *p = arg;
+	struct vici_element e;
+	char conn[CONN_TEXT];
+	uint8_t *any;
+	size_t any_len;
+
+	while (err == 0 && vici_next(&r, &e) != VICI_END && e.kind != VICI_BAD) {
+		if (e.kind != VICI_ITEM)
+			continue;
+		vici_value(&e, conn, sizeof(conn));
+		if (strncmp(conn, "kx-", 3) != 0)
+			continue;
+		terminate(p, "ike", conn, NULL, NULL);
+		unload(p, conn);
+	}
+	any = msg_load_any(&p->own, &any_len);
+	(void)call(p, "load-conn", any, any_len, 0, on_any_loaded, NULL, p);
+}
+
+static void on_key_loaded(void *arg, int err, const uint8_t *body, size_t len)
+{
+	struct peers *p = arg;
+
+	if (!succeeded(err, body, len)) {
+		p->conf.state(p->conf.ctx, false, "charon does not take our private key");
+		return;
+	}
+	(void)call(p, "get-conns", calloc(1, 1), 0, 0, on_conns, NULL, p);
+}
+
+static void peers_down(struct peers *p)
+{
+	for (struct peer *peer = p->first; peer != NULL; peer = peer->next) {
+		peer->loaded = false;
+		for (size_t i = 0; i < peer->n_children; i++) {
+			struct child *c = &peer->children[i];
+
+			p->counters.sas -= c->up;
+			if (c->up > 0 && c->pair != 0)
+				p->conf.ike(p->conf.ctx, c->pair, KX_IKE_DOWN);
+			c->up = 0;
+		}
+	}
+}
+
+static void on_state(void *ctx, bool up, const char *why)
+{
+	struct peers *p = ctx;
+	bool was = p->ready;
+	uint8_t *body;
+	size_t len;
+
+	p->ready = false;
+	if (!up) {
+		if (was)
+			peers_down(p);
+		p->conf.state(p->conf.ctx, false, why);
+		return;
+	}
+	body = msg_load_key(&p->own, &len);
+	(void)call(p, "load-key", body, len, 0, on_key_loaded, NULL, p);
+}
+
+/* --- life -----------------------------------------------------------------------------
+ */
+
+static void on_sweep(uv_timer_t *timer)
+{
+	peers_sweep(timer->data, IDLE_MS);
+}
+
+int peers_new(uv_loop_t *loop, const struct peers_conf *conf, struct peers **peers,
+	char *why, size_t why_size)
+{
+	static const char *const events[] = { "child-updown", "ike-updown", NULL };
+	struct peers *p = calloc(1, sizeof(*p));
+	struct vici_conf vici = {
+		.path = conf->conf->vici,
+		.events = events,
+		.ctx = p,
+		.event = on_event,
+		.state = on_state,
+	};
+	int err;
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->conf = *conf;
+	p->loop = loop;
+	err = own_read(&p->own, conf->conf, why, why_size);
+	if (err == 0)
+		err = vici_new(loop, &vici, &p->vici);
+	if (err != 0) {
+		free(p);
+		return err;
+	}
+	(void)uv_timer_init(loop, &p->later);
+	(void)uv_timer_init(loop, &p->sweep);
+	p->later.data = p->sweep.data = p;
+	(void)uv_timer_start(&p->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+	*peers = p;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct peers *p = handle->data;
+
+	if (--p->closing == 0)
+		free(p);
+}
+
+void peers_free(struct peers *p)
+{
+	if (p == NULL)
+		return;
+	p->ready = false;
+	vici_free(p->vici);
+	for (struct op *op = p->ops, *next; op != NULL; op = next) {
+		next = op->next;
+		free(op);
+	}
+	for (struct peer *peer = p->first, *next; peer != NULL; peer = next) {
+		next = peer->next;
+		free(peer);
+	}
+	explicit_bzero(&p->own, sizeof(p->own));
+	p->closing = 2;
+	uv_close((uv_handle_t *)&p->later, on_closed);
+	uv_close((uv_handle_t *)&p->sweep, on_closed);
+}
+
+int peers_reload(struct peers *p, const struct kxd_conf *conf, char *why, size_t why_size)
+{
+	struct own *own = malloc(sizeof(*own));
+	int err = own != NULL ? own_read(own, conf, why, why_size) : -ENOMEM;
+
+	if (err == 0) {
+		p->own = *own;
+		if (p->ready)
+			on_state(p, true, "");
+	}
+	free(own);
+	return err;
+}
+
+bool peers_is_ready(const struct peers *p)
+{
+	return p->ready;
+}
+
+const struct peers_counters *peers_count(const struct peers *p)
+{
+	return &p->counters;
+}
