@@ -36,6 +36,10 @@ struct parse {
 	struct kxd_conf *c;
 	struct group groups[KX_GROUPS];
 	enum kx_group now; /* whose section is read */
+	/* The list that is read, and how many of its values have been: we are called
+	 * after each of them with all so far, and at the end once more. */
+	const cfg_opt_t *list;
+	unsigned int taken;
 };
 
 /*
@@ -475,7 +479,10 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 
 	if (key == NULL || !group_enter(p, cfg))
 		return -1;
-	for (unsigned int i = 0; i < cfg_opt_size(opt); i++) {
+	if (p->list != opt || p->taken > cfg_opt_size(opt))
+		p->taken = 0;
+	p->list = opt;
+	for (unsigned int i = p->taken; i < cfg_opt_size(opt); i++) {
 		const char *value = cfg_opt_getnstr(opt, i);
 		struct draft **last = p->groups[p->now].last;
 
@@ -486,6 +493,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 		}
 		if (*last != NULL)
 			(*last)->rule.line = (uint32_t)cfg->line;
+		p->taken = key->kind == LIST ? i + 1 : 0;
 	}
 	return 0;
 }
@@ -574,6 +582,39 @@ static void parse_fini(struct parse *p)
 		}
 }
 
+/* Behind a comment or a quoted word that begins at `at`; at itself where none does. */
+static const char *skip(const char *at)
+{
+	static const struct {
+		const char *begin, *end;
+	} kinds[] = { { "#", "\n" }, { "//", "\n" }, { "/*", "*/" }, { "\"", "\"" },
+		{ "'", "'" } };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const char *end;
+
+		if (strncmp(at, kinds[i].begin, strlen(kinds[i].begin)) != 0)
+			continue;
+		end = strstr(at + strlen(kinds[i].begin), kinds[i].end);
+		return end != NULL ? end + strlen(kinds[i].end) : at + strlen(at);
+	}
+	return at;
+}
+
+/* libconfuse takes a file that ends inside a section. */
+static int closed(struct parse *p, const char *text)
+{
+	int depth = 0;
+
+	for (const char *at = text; *at != 0;) {
+		const char *behind = skip(at);
+
+		depth += (behind == at && *at == '{') - (behind == at && *at == '}');
+		at = behind > at ? behind : at + 1;
+	}
+	return depth > 0 ? fail(p, 0, "a brace has no end; was the file cut short?") : 0;
+}
+
 #define SECTIONS 6
 
 static int text_parse(struct parse *p, const char *text)
@@ -588,7 +629,7 @@ static int text_parse(struct parse *p, const char *text)
 	memset(root, 0, sizeof(root));
 	for (size_t s = 0; s < SECTIONS; s++) {
 		const cfg_opt_t sec = CFG_SEC(names[s], opts[s],
-			s == 3 ? CFGF_TITLE | CFGF_MULTI | CFGF_NO_TITLE_DUPS
+			s == 3 ? CFGF_TITLE | CFGF_MULTI | CFGF_NO_TITLE_DUPES
 			       : CFGF_NONE);
 		size_t n = 0;
 
@@ -618,7 +659,7 @@ static int text_parse(struct parse *p, const char *text)
 	parse_now = NULL;
 	(void)cfg_free(cfg);
 	if (result == CFG_SUCCESS && !p->failed)
-		return 0;
+		return closed(p, text);
 	return p->failed ? ERR_CONFIG : fail(p, 0, "cannot be read");
 }
 

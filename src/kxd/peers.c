@@ -153,6 +153,13 @@ static struct child *child_find(struct peer *peer, uint32_t local, uint32_t remo
 	return NULL;
 }
 
+static void child_drop(struct peers *p, struct peer *peer, struct child *c)
+{
+	p->counters.sas -= c->up;
+	p->counters.children--;
+	*c = peer->children[--peer->n_children];
+}
+
 static bool is_idle(const struct peer *peer)
 {
 	return peer->n_children == 0 && peer->ops == 0 && !peer->loading;
@@ -173,12 +180,31 @@ static void peer_drop(struct peers *p, struct peer *peer)
 	free(peer);
 }
 
+static void peer_load(struct peers *p, struct peer *peer);
+
+/* Children that were tried for and came to nothing: the peer must not use them later. */
+static bool children_sweep(struct peers *p, struct peer *peer)
+{
+	size_t before = peer->n_children;
+
+	for (size_t i = peer->n_children; i > 0; i--) {
+		struct child *c = &peer->children[i - 1];
+
+		if (c->up == 0 && !c->asked && !c->authorised &&
+			uv_now(p->loop) - c->used_ms >= SWEEP_MS)
+			child_drop(p, peer, c);
+	}
+	return peer->n_children != before;
+}
+
 static void peers_sweep(struct peers *p, uint64_t older_ms)
 {
 	struct peer *next;
 
 	for (struct peer *peer = p->first; peer != NULL; peer = next) {
 		next = peer->next;
+		if (children_sweep(p, peer) && p->ready)
+			peer_load(p, peer);
 		if (is_idle(peer) && uv_now(p->loop) - peer->used_ms >= older_ms)
 			peer_drop(p, peer);
 	}
@@ -202,7 +228,7 @@ static struct peer *peer_get(struct peers *p, const struct kx_name *name)
 	peer->of = p;
 	peer->name = *name;
 	text[len - 1] = 0; /* the final dot */
-	(void)snprintf(peer->text, sizeof(peer->text), "%s", text);
+	memcpy(peer->text, text, len);
 	(void)snprintf(peer->conn, sizeof(peer->conn), "kx-%s", peer->text);
 	peer->next = p->first;
 	p->first = peer;
@@ -211,7 +237,8 @@ static struct peer *peer_get(struct peers *p, const struct kx_name *name)
 }
 
 /* Addresses, port and keys as DNS has them now. */
-static void peer_learn(struct peer *peer, const struct kx_exchanger *e)
+static void peer_learn(struct peer *peer, const struct kx_exchanger *e,
+	const struct kx_addr *addrs, size_t n_addrs)
 {
 	size_t n = 0;
 
@@ -223,11 +250,11 @@ static void peer_learn(struct peer *peer, const struct kx_exchanger *e)
 			peer->keys[n++].len = (size_t)len;
 	}
 	peer->n_keys = n;
-	if (e->n_addrs > 0) {
-		memcpy(peer->addrs, e->addrs, sizeof(peer->addrs));
-		peer->n_addrs = e->n_addrs;
-		peer->port = e->port;
-	}
+	if (n_addrs == 0)
+		return;
+	peer->n_addrs = n_addrs < KX_ADDRS_MAX ? n_addrs : KX_ADDRS_MAX;
+	memcpy(peer->addrs, addrs, peer->n_addrs * sizeof(peer->addrs[0]));
+	peer->port = e->port;
 }
 
 static struct child *child_get(
@@ -239,26 +266,19 @@ static struct child *child_get(
 	if (c != NULL || peer->n_children == CHILDREN_MAX)
 		return c;
 	c = &peer->children[peer->n_children++];
-	*c = (struct child){ .local = local, .remote = remote };
+	*c = (struct child){
+		.local = local, .remote = remote, .used_ms = uv_now(p->loop)
+	};
 	(void)snprintf(c->name, sizeof(c->name), "%s-%s", addr_format(local, a),
 		addr_format(remote, b));
 	p->counters.children++;
 	return c;
 }
 
-static void child_drop(struct peers *p, struct peer *peer, struct child *c)
-{
-	p->counters.sas -= c->up;
-	p->counters.children--;
-	*c = peer->children[--peer->n_children];
-}
-
 /* --- loading --------------------------------------------------------------------------
  */
 
 static void ops_go(struct peers *p, struct peer *peer, bool loaded);
-
-static void peer_load(struct peers *p, struct peer *peer);
 
 /* A peer stays while its load is under way. */
 static void on_loaded(void *arg, int err, const uint8_t *body, size_t len)
@@ -319,8 +339,11 @@ static void op_end(struct op *op, enum kx_ike result)
 		op->peer->ops--;
 	if (c != NULL)
 		c->asked = false;
+	if (c != NULL)
+		c->used_ms = uv_now(p->loop);
 	free(op);
-	p->conf.ike(p->conf.ctx, pair, result);
+	if (pair != 0)
+		p->conf.ike(p->conf.ctx, pair, result);
 }
 
 /* What charon's log says about why; its sentences are those of 5.9. */
@@ -439,27 +462,26 @@ static void on_later(uv_timer_t *timer)
 	}
 }
 
-void peers_connect(struct peers *p, uint32_t pair, const struct kx_exchanger *e,
-	uint32_t local, uint32_t remote, uint32_t timeout_ms)
+void peers_connect(struct peers *p, const struct peers_want *want)
 {
-	struct peer *peer = p->ready ? peer_get(p, &e->name) : NULL;
+	struct peer *peer = p->ready ? peer_get(p, &want->exchanger->name) : NULL;
 	struct child *c = NULL;
 	struct op *op = calloc(1, sizeof(*op));
 
-	if (peer != NULL) {
-		peer_learn(peer, e);
-		c = child_get(p, peer, local, remote);
-	}
 	if (op == NULL)
 		return; /* the caller's own deadline tells it */
+	if (peer != NULL) {
+		peer_learn(peer, want->exchanger, want->addrs, want->n_addrs);
+		c = child_get(p, peer, want->local, want->remote);
+	}
 	*op = (struct op){
 		.next = p->ops,
 		.of = p,
 		.peer = c != NULL ? peer : NULL,
-		.pair = pair,
-		.local = local,
-		.remote = remote,
-		.timeout_ms = timeout_ms,
+		.pair = want->pair,
+		.local = want->local,
+		.remote = want->remote,
+		.timeout_ms = want->timeout_ms,
 		.state = c != NULL ? OP_LOAD : OP_FAILED,
 	};
 	p->ops = op;
@@ -467,7 +489,7 @@ void peers_connect(struct peers *p, uint32_t pair, const struct kx_exchanger *e,
 		(void)uv_timer_start(&p->later, on_later, 0, 0);
 		return;
 	}
-	c->pair = pair;
+	c->pair = want->pair;
 	peer->ops++;
 	peer_load(p, peer);
 }
@@ -478,7 +500,7 @@ int peers_trust(struct peers *p, const struct kx_exchanger *e)
 
 	if (peer == NULL)
 		return p->ready ? ERR_NOSPACE : ERR_UNREACHABLE;
-	peer_learn(peer, e);
+	peer_learn(peer, e, e->addrs, e->n_addrs);
 	peer_load(p, peer);
 	return 0;
 }
@@ -487,11 +509,14 @@ int peers_authorise(
 	struct peers *p, const struct kx_name *name, uint32_t local, uint32_t remote)
 {
 	struct peer *peer = p->ready ? peer_get(p, name) : NULL;
+	struct child *c;
 
 	if (peer == NULL)
 		return p->ready ? ERR_NOSPACE : ERR_UNREACHABLE;
-	if (child_get(p, peer, local, remote) == NULL)
+	c = child_get(p, peer, local, remote);
+	if (c == NULL)
 		return ERR_NOSPACE;
+	c->authorised = true;
 	peer_load(p, peer);
 	/*
 	 * One that is known by its certificate alone has its IKE_SA on kx-any, where it
@@ -505,23 +530,51 @@ int peers_authorise(
 	return 0;
 }
 
+/* Nobody waits for what becomes of it. */
+static void ops_forget(struct peers *p, const struct peer *peer, const struct child *c)
+{
+	for (struct op *op = p->ops; op != NULL; op = op->next)
+		if (op->peer == peer && op->local == c->local && op->remote == c->remote)
+			op->pair = 0;
+}
+
+static void child_end(struct peers *p, struct peer *peer, struct child *c)
+{
+	if (p->ready)
+		terminate(p, "child", c->name, "ike", peer->conn);
+	ops_forget(p, peer, c);
+	child_drop(p, peer, c);
+}
+
 void peers_terminate(struct peers *p, const struct kx_name *name, uint32_t a, uint32_t b)
 {
 	struct peer *peer = peer_find(p, name);
-	struct child *c = peer != NULL ? child_find(peer, a, b) : NULL;
 
-	if (c == NULL && peer != NULL)
-		c = child_find(peer, b, a);
-	if (c == NULL)
+	if (peer == NULL)
 		return;
-	if (p->ready)
-		terminate(p, "child", c->name, "ike", peer->conn);
-	child_drop(p, peer, c);
+	for (size_t i = peer->n_children; i > 0; i--) {
+		struct child *c = &peer->children[i - 1];
+
+		if ((c->remote == a && (b == 0 || c->local == b)) ||
+			(b != 0 && c->local == a && c->remote == b))
+			child_end(p, peer, c);
+	}
 	if (!p->ready)
 		return;
 	peer_load(p, peer);
 	if (peer->n_children == 0)
 		terminate(p, "ike", peer->conn, NULL, NULL);
+}
+
+bool peers_has(const struct peers *p, uint32_t local, uint32_t remote)
+{
+	for (struct peer *peer = p->first; peer != NULL; peer = peer->next) {
+		const struct child *c = child_find(peer, local, remote);
+
+		if (c != NULL && c->up > 0)
+			return true;
+	}
+	return false;
 }
 
 /* --- events ---------------------------------------------------------------------------
@@ -555,6 +608,29 @@ static void updown_key(struct updown *u, const struct vici_element *e)
 			vici_value(e, rows[i].to, rows[i].size);
 }
 
+static void child_up(struct peers *p, struct peer *peer, struct child *c)
+{
+	uint32_t pair = c->asked ? 0 : c->pair; /* the initiate will tell */
+
+	p->conf.sa(p->conf.ctx, true, c->local, c->remote, &peer->name);
+	if (pair != 0)
+		p->conf.ike(p->conf.ctx, pair, KX_IKE_UP);
+}
+
+/* What authorised it is not watched any more, so the next one is looked up anew. */
+static void child_down(struct peers *p, struct peer *peer, struct child *c)
+{
+	uint32_t local = c->local, remote = c->remote, pair = c->asked ? 0 : c->pair;
+
+	if (!c->asked) {
+		child_drop(p, peer, c);
+		peer_load(p, peer);
+	}
+	p->conf.sa(p->conf.ctx, false, local, remote, &peer->name);
+	if (pair != 0)
+		p->conf.ike(p->conf.ctx, pair, KX_IKE_DOWN);
+}
+
 static void on_child(struct peers *p, const struct updown *u)
 {
 	struct peer *peer = peer_of_conn(p, u->conn);
@@ -571,18 +647,17 @@ static void on_child(struct peers *p, const struct updown *u)
 		}
 		return;
 	}
-	peer->used_ms = uv_now(p->loop);
+	peer->used_ms = c->used_ms = uv_now(p->loop);
 	/* Both ends may have begun: then there are two, and one may go. */
 	if (u->up) {
-		c->up++;
 		p->counters.sas++;
-		p->conf.up(p->conf.ctx, c->local, c->remote, &peer->name);
+		if (c->up++ == 0)
+			child_up(p, peer, c);
 	} else if (c->up > 0) {
-		c->up--;
 		p->counters.sas--;
+		if (--c->up == 0)
+			child_down(p, peer, c);
 	}
-	if (c->pair != 0 && !c->asked && (u->up || c->up == 0))
-		p->conf.ike(p->conf.ctx, c->pair, u->up ? KX_IKE_UP : KX_IKE_DOWN);
 }
 
 static void on_event(void *ctx, const char *name, const uint8_t *body, size_t len)

@@ -21,9 +21,9 @@ struct peers_conf {
 	void *ctx;
 	/* Of a peers_connect(), or of its SA later. */
 	void (*ike)(void *ctx, uint32_t pair, enum kx_ike result);
-	/* An SA for local and remote is there: shunts between them end. */
-	void (*up)(
-		void *ctx, uint32_t local, uint32_t remote, const struct kx_name *peer);
+	/* The first SA for local and remote is there, or the last one has gone. */
+	void (*sa)(void *ctx, bool up, uint32_t local, uint32_t remote,
+		const struct kx_name *peer);
 	/* charon answers and knows our connections, or does not any more. */
 	void (*state)(void *ctx, bool ready, const char *why);
 };
@@ -42,19 +42,32 @@ void peers_free(struct peers *p);
 int peers_reload(
 	struct peers *p, const struct kxd_conf *conf, char *why, size_t why_size);
 
+/* What a KX_CONNECT says. */
+struct peers_want {
+	uint32_t pair;
+	const struct kx_exchanger *exchanger; /* its name, port and keys */
+	const struct kx_addr *addrs;          /* where to speak to it */
+	size_t n_addrs;
+	uint32_t local, remote, timeout_ms;
+};
+
 /*
- * Bring an SA up for local and remote; the result comes by ike(), never from inside. What
- * e points at is copied.
+ * Bring an SA up for local and remote; the result comes by ike(), never from inside.  All
+ * is copied.
  */
-void peers_connect(struct peers *p, uint32_t pair, const struct kx_exchanger *e,
-	uint32_t local, uint32_t remote, uint32_t timeout_ms);
+void peers_connect(struct peers *p, const struct peers_want *want);
 /* The peer may authenticate with these keys. */
 int peers_trust(struct peers *p, const struct kx_exchanger *e);
 /* The peer may have an SA for local and remote. */
 int peers_authorise(
 	struct peers *p, const struct kx_name *peer, uint32_t local, uint32_t remote);
-/* No longer: what there is ends, in either direction of the pair. */
+/*
+ * No longer: what there is ends, in either direction of the pair.  b 0: all with a at the
+ * far end.  Nothing is reported of it.
+ */
 void peers_terminate(struct peers *p, const struct kx_name *peer, uint32_t a, uint32_t b);
+/* Is there an SA, by whichever peer? */
+bool peers_has(const struct peers *p, uint32_t local, uint32_t remote);
 
 bool peers_is_ready(const struct peers *p);
 const struct peers_counters *peers_count(const struct peers *p);

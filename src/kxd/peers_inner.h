@@ -13,9 +13,11 @@
 
 struct child {
 	uint32_t local, remote;
-	uint32_t pair; /* of the decisions; 0: the peer asked for it */
-	uint32_t up;   /* its SAs */
-	bool asked;    /* an initiate is under way */
+	uint32_t pair;   /* of the decisions; 0: the peer asked for it */
+	uint32_t up;     /* its SAs */
+	bool asked;      /* an initiate is under way */
+	bool authorised; /* the peer may begin */
+	uint64_t used_ms;
 	char name[40];
 };
 

@@ -39,8 +39,10 @@ static int file_read(
 /* The public half, for charon finds a private key without a certificate by it. */
 static int spki_of(struct own *own, char *why, size_t why_size)
 {
+	char none[] = ""; /* a passphrase nobody can be asked for */
 	BIO *bio = BIO_new_mem_buf(own->key.text, (int)own->key.len);
-	EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, "") : NULL;
+	EVP_PKEY *key =
+		bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, none) : NULL;
 	uint8_t *at = own->spki;
 	int len = key != NULL ? i2d_PUBKEY(key, NULL) : 0;
 

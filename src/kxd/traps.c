@@ -89,7 +89,8 @@ static void add_rule(struct set *s, const struct traps *t, enum kx_group group,
 
 static unsigned int narrow(const struct kx_rule *r)
 {
-	return (r->protocol != 0) + (r->source_port != 0) + (r->port != 0);
+	return (r->protocol != 0 ? 1U : 0) + (r->source_port != 0 ? 1U : 0) +
+	       (r->port != 0 ? 1U : 0);
 }
 
 static uint32_t addr4(const struct kx_addr *a)
