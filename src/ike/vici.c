@@ -123,8 +123,7 @@ static void conn_drop(struct conn *c, int err, const char *why)
 		return;
 	}
 	if (!uv_is_active((const uv_handle_t *)&v->again))
-		(void)uv_timer_start(
-			&v->again, on_again, was ? 0 : AGAIN_MS, AGAIN_MS);
+		(void)uv_timer_start(&v->again, on_again, was ? 0 : AGAIN_MS, AGAIN_MS);
 	job_end(job, err);
 	if (for_events(c))
 		all_lost(v, why);
