@@ -335,7 +335,7 @@ static double slice(const struct bench *b, enum way way, int program, double *ra
 	wall = now_s(CLOCK_MONOTONIC) - wall;
 	uint64_t got = delivered(b) - before;
 	*rate = frames / wall;
-	if (got < frames / 2)
+	if (got < frames - frames / 100)
 		(void)printf("  only %llu of %u frames arrived\n",
 			(unsigned long long)got, frames);
 	return got ? cpu * 1e9 / (double)got : 1e9;

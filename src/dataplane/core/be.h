@@ -21,6 +21,31 @@
 #define BE32(x) (x)
 #endif
 
+/* As it lies in memory. */
+CORE uint16_t raw_get16(const uint8_t *p)
+{
+#ifdef __bpf__
+	return *(const uint16_t *)p;
+#else
+	uint16_t v;
+
+	__builtin_memcpy(&v, p, sizeof v);
+	return v;
+#endif
+}
+
+CORE uint32_t raw_get32(const uint8_t *p)
+{
+#ifdef __bpf__
+	return *(const uint32_t *)p;
+#else
+	uint32_t v;
+
+	__builtin_memcpy(&v, p, sizeof v);
+	return v;
+#endif
+}
+
 CORE uint16_t be_get16(const uint8_t *p)
 {
 #ifdef __bpf__

@@ -11,17 +11,34 @@ CORE uint16_t csum_fold(uint32_t sum)
 	return (uint16_t)~sum;
 }
 
-/* Sum of the 20 bytes at p, not folded; add to it or fold it. */
+/*
+ * Sums in memory order need no swapping: the folded sum of words as they lie there is the
+ * folded sum as it has to lie there (RFC 1071 section 2B).
+ */
+CORE uint16_t csum_fold_raw(uint64_t sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+/* Of the 20 bytes at p, in memory order, not folded. */
+CORE uint64_t csum_raw20(const uint8_t *p)
+{
+	uint64_t sum = raw_get32(p);
+
+	sum += raw_get32(p + 4);
+	sum += raw_get32(p + 8);
+	sum += raw_get32(p + 12);
+	return sum + raw_get32(p + 16);
+}
+
+/* Sum of the 20 bytes at p; add to it or fold it. */
 CORE uint32_t csum_sum20(const uint8_t *p)
 {
-	uint32_t sum = 0;
-
-#ifdef __clang__
-#pragma clang loop unroll(full)
-#endif
-	for (int i = 0; i < 20; i += 2)
-		sum += be_get16(p + i);
-	return sum;
+	return BE16(csum_fold_raw(csum_raw20(p)));
 }
 
 /* What a checksum becomes when one 16-bit word under it changes from `from` to `to`. */

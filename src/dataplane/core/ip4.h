@@ -94,7 +94,7 @@ CORE bool ip4_parse_plain(const void *data, const void *end, struct ip4 *ip)
 		return false;
 	ip4_read(p, ip);
 	return ip->len >= IP4_HDR && p + ip->len <= (const uint8_t *)end &&
-	       csum_fold(csum_sum20(p)) == 0;
+	       csum_fold_raw(csum_raw20(p)) == 0xffff;
 }
 
 CORE bool ip4_is_fragment(const struct ip4 *ip)

@@ -1,8 +1,12 @@
 /*
- * Publishes leases to the programs.  A record is written while its generation is 0, then
- * the generation, then the keys; an end is one store of 0, and keys go after it.
+ * Publishes leases to the programs: what the tables of user space say of a key is written
+ * beside it.  While the keys of a lease are written one after the other, its hop is
+ * frozen.
  */
 #include "dataplane/xdp/keep.h"
+
+#include "dataplane/core/tunnel.h"
+#include "dataplane/core/verdict.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -11,15 +15,40 @@
 
 #define PORTS      65536U
 #define MOST_ADDRS 65536U
-#define MOST_PORTS 256U  /* addresses with ports: 512 KiB each */
-#define CHECK_MOST 4096U /* hops that are asked for at once, each by netlink */
-
-#define ONCE(x)    (*(volatile __typeof__(x) *)&(x))
+#define MOST_PORTS 256U /* addresses with ports: 512 KiB each */
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes there */
-static void store_mark(maps_mark *at, maps_mark mark)
+static void store_life(maps_life *at, maps_life life)
 {
-	__atomic_store_n(at, mark, __ATOMIC_RELEASE);
+	if (*at != life)
+		__atomic_store_n(at, life, __ATOMIC_RELEASE);
+}
+
+/* --- numbers to be given --- */
+
+int keep_free_init(struct keep_free *f, uint32_t size)
+{
+	*f = (struct keep_free){ .size = size };
+	f->at = calloc(size ? size : 1, sizeof *f->at);
+	return f->at ? 0 : -ENOMEM;
+}
+
+void keep_give(struct keep_free *f, uint32_t number)
+{
+	uint32_t at = f->first + f->n++;
+
+	f->at[at < f->size ? at : at - f->size] = number;
+}
+
+uint32_t keep_take(struct keep_free *f)
+{
+	if (f->n == 0)
+		return UINT32_MAX;
+	uint32_t number = f->at[f->first];
+
+	f->n--;
+	f->first = f->first + 1 < f->size ? f->first + 1 : 0;
+	return number;
 }
 
 /* --- sizes --- */
@@ -40,20 +69,28 @@ static void measure_prefixes(struct keep *k, const struct forward *f)
 	}
 }
 
+/* Seven buckets in ten are filled: few keys need their second one. */
+static uint32_t buckets_for(uint32_t leases)
+{
+	uint64_t n = (uint64_t)leases * 10 / (7 * MAPS_SPI_WAYS);
+
+	return n < 1024 ? 1024 : (uint32_t)n;
+}
+
 void keep_measure(struct keep *k, const struct forward *f, size_t leases)
 {
 	k->forward = f;
-	k->n_leases = leases ? (uint32_t)leases : KEEP_LEASES;
+	k->n_leases = leases == 0                 ? KEEP_LEASES
+		      : leases < KEEP_LEASES_MOST ? (uint32_t)leases
+						  : KEEP_LEASES_MOST;
 	measure_prefixes(k, f);
 	k->n_ports = k->n_addrs < MOST_PORTS ? k->n_addrs : MOST_PORTS;
 	if (k->n_addrs == 0)
 		k->n_addrs = k->n_ports = 1;
-	k->n_buckets = 1024;
-	while (k->n_buckets < k->n_leases / 2)
-		k->n_buckets *= 2;
+	k->n_buckets = buckets_for(k->n_leases);
 }
 
-static bool place_of(const struct keep *k, uint32_t addr, uint32_t *place)
+bool keep_place_of(const struct keep *k, uint32_t addr, uint32_t *place)
 {
 	const struct maps_conf *c = k->conf;
 
@@ -66,98 +103,33 @@ static bool place_of(const struct keep *k, uint32_t addr, uint32_t *place)
 	return false;
 }
 
-/* --- SPIs --- */
-
-static struct maps_bucket *bucket_of(const struct keep *k, uint64_t key)
+uint32_t keep_address_at(const struct keep *k, uint32_t place)
 {
-	return &k->bucket[maps_spi_bucket(key, k->conf->seed, k->n_buckets - 1)];
-}
+	const struct maps_conf *c = k->conf;
 
-/* False: the bucket is full. */
-static bool spi_put(struct keep *k, uint64_t key, maps_mark mark)
-{
-	struct maps_bucket *b = bucket_of(k, key);
-	struct maps_spi *room = NULL;
+	for (uint32_t i = 0; i < c->n_prefixes; i++) {
+		uint32_t n = ~c->prefix[i].mask;
 
-	for (int i = 0; i < MAPS_WAYS; i++) {
-		if (b->way[i].key == key) {
-			store_mark(&b->way[i].mark, mark);
-			return true;
-		}
-		if (b->way[i].key == 0 && !room)
-			room = &b->way[i];
+		if (place >= c->prefix[i].place && place - c->prefix[i].place <= n)
+			return c->prefix[i].addr + (place - c->prefix[i].place);
 	}
-	if (!room)
-		return false;
-	store_mark(&room->mark, mark);
-	__atomic_store_n(&room->key, key, __ATOMIC_RELEASE);
-	return true;
-}
-
-static void spi_del(struct keep *k, uint64_t key, maps_mark mark)
-{
-	struct maps_bucket *b = bucket_of(k, key);
-
-	for (int i = 0; i < MAPS_WAYS; i++) {
-		if (b->way[i].key != key || b->way[i].mark != mark)
-			continue;
-		store_mark(&b->way[i].key, 0);
-		store_mark(&b->way[i].mark, 0);
-	}
-}
-
-/* Put (mark is the lease's) or delete each block; false when one found no room. */
-static bool spis_each(struct keep *k, uint32_t place, const struct range *r, size_t n,
-	maps_mark mark, bool there)
-{
-	bool all = true;
-
-	for (size_t i = 0; i < n; i++) {
-		for (uint64_t lo = r[i].lo, hi = r[i].hi; lo <= hi;) {
-			unsigned int len = tables_block_at(lo, hi);
-			uint64_t key = maps_spi_key((uint32_t)lo, place, len);
-
-			if (there)
-				all = spi_put(k, key, mark) && all;
-			else
-				spi_del(k, key, mark);
-			lo += 1ULL << (32 - len);
-		}
-	}
-	return all;
+	return 0;
 }
 
 /* --- addresses --- */
 
-/* The block sizes of an address, the smallest blocks first; false when too many. */
-static bool take_sizes(struct maps_addr *m, const struct taddr *a)
-{
-	uint8_t size[MAPS_SIZES];
-	int n = 0;
-
-	memset(size, MAPS_NO_SIZE, sizeof size);
-	for (int len = 32; len >= 0; len--) {
-		if (!(a->block_sizes >> len & 1))
-			continue;
-		if (n < MAPS_SIZES)
-			size[n] = (uint8_t)len;
-		n++;
-	}
-	for (int i = 0; i < MAPS_SIZES; i++)
-		ONCE(m->size[i]) = size[i];
-	return n <= MAPS_SIZES;
-}
-
 static void take_ports(struct keep *k, struct maps_addr *m, const struct taddr *a)
 {
 	if (a->port && m->ports == 0) {
-		if (k->n_free_port)
-			ONCE(m->ports) = k->free_port[--k->n_free_port] + 1;
+		uint32_t at = keep_take(&k->free_port);
+
+		if (at != UINT32_MAX)
+			KEEP_ONCE(m->ports) = at + 1;
 		else
 			m->flags |= MAPS_PARTIAL;
 	} else if (!a->port && m->ports != 0) {
-		k->free_port[k->n_free_port++] = m->ports - 1;
-		ONCE(m->ports) = 0;
+		keep_give(&k->free_port, m->ports - 1);
+		KEEP_ONCE(m->ports) = 0;
 	}
 }
 
@@ -169,10 +141,8 @@ static void addr_take(struct keep *k, uint32_t place, uint32_t address)
 	struct maps_addr *m = &k->addr[place];
 
 	take_ports(k, m, a ? a : &nothing);
-	if (!take_sizes(m, a ? a : &nothing))
-		m->flags |= MAPS_PARTIAL;
-	store_mark(&m->whole, a && a->whole ? a->whole->mark : 0);
-	ONCE(m->flags) = a ? m->flags | MAPS_LEASED : m->flags & MAPS_LOCAL;
+	store_life(&m->whole, a && a->whole ? a->whole->mark : 0);
+	KEEP_ONCE(m->flags) = a ? m->flags | MAPS_LEASED : m->flags & MAPS_LOCAL;
 }
 
 static void set_local(struct keep *k)
@@ -182,12 +152,14 @@ static void set_local(struct keep *k)
 
 	for (uint32_t i = 0; i < k->n_addrs; i++)
 		if (k->addr[i].flags & MAPS_LOCAL)
-			ONCE(k->addr[i].flags) = k->addr[i].flags & ~(uint32_t)MAPS_LOCAL;
+			KEEP_ONCE(k->addr[i].flags) =
+				k->addr[i].flags & ~(uint32_t)MAPS_LOCAL;
 	for (size_t i = 0; i < f->n_local; i++)
-		if (place_of(k, f->local[i], &place))
-			ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_LOCAL;
-	if (f->napt.n_hosts && place_of(k, f->napt.address, &place))
-		ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_LOCAL;
+		if (keep_place_of(k, f->local[i], &place))
+			KEEP_ONCE(k->addr[place].flags) =
+				k->addr[place].flags | MAPS_LOCAL;
+	if (f->napt.n_hosts && keep_place_of(k, f->napt.address, &place))
+		KEEP_ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_LOCAL;
 }
 
 void keep_conf(struct keep *k, const uint8_t mac[LINKS][6])
@@ -198,14 +170,14 @@ void keep_conf(struct keep *k, const uint8_t mac[LINKS][6])
 	size_t n = f->n_tunnel_ends ? f->n_tunnel_ends : f->n_local;
 
 	/* Those that find no room go the slow way. */
-	ONCE(c->n_ends) = 0;
+	KEEP_ONCE(c->n_ends) = 0;
 	for (size_t i = 0; i < n && i < MAPS_ENDS; i++)
 		c->end[i] = ends[i];
 	__atomic_store_n(
 		&c->n_ends, n < MAPS_ENDS ? (uint32_t)n : MAPS_ENDS, __ATOMIC_RELEASE);
 	for (int i = 0; i < LINKS; i++) {
-		ONCE(c->mtu[i]) = f->mtu[i];
-		memcpy(c->mac[i], mac[i], sizeof mac[i]);
+		KEEP_ONCE(c->mtu[i]) = f->mtu[i];
+		memcpy(&c->mac[i], mac[i], sizeof mac[i]);
 	}
 	set_local(k);
 }
@@ -228,129 +200,143 @@ static void ports_take(
 
 	if (ports == 0)
 		return;
-	maps_mark *at = k->port + (size_t)(ports - 1) * PORTS;
+	maps_life *at = k->port + (size_t)(ports - 1) * PORTS;
 	for (size_t i = 0; i < n; i++) {
 		for (uint32_t p = r[i].lo; p <= r[i].hi; p++) {
 			const struct tlease *l =
 				a ? tables_by_port(a, (uint16_t)p) : NULL;
 
-			store_mark(&at[p], l && is_ours(pool, p) ? l->mark : 0);
+			store_life(&at[p], l && is_ours(pool, p) ? l->mark : 0);
 		}
 	}
 }
 
-static uint32_t next_generation(struct keep *k)
-{
-	uint32_t *last = &k->addr[0].generation;
-
-	*last = *last + 1 ? *last + 1 : 1;
-	return *last;
-}
-
+/* 0 is a lease that has ended. */
 static uint32_t expiry(uint64_t ms)
 {
-	return ms >> 6 >= UINT32_MAX ? UINT32_MAX : (uint32_t)(ms >> 6);
+	return ms >> 6 >= UINT32_MAX ? UINT32_MAX : ms >> 6 ? (uint32_t)(ms >> 6) : 1;
 }
 
-/* Of a name's addresses a record has the first; user space knows the others. */
-static uint8_t flags_of(const struct tlease *l)
+/* --- records of those with a policy --- */
+
+static void record_end(struct keep *k, uint32_t at)
 {
-	bool more = l->shares || l->remote.n_more > 0;
-	unsigned int flags = (l->method == METHOD_RSIPSEC ? MAPS_IPSEC : 0U) |
-			     (more ? MAPS_SHARES : 0U);
-
-	return (uint8_t)(flags << 4 | (unsigned int)l->tunnel);
+	KEEP_ONCE(k->lease[at].version) = k->lease[at].version + 1;
+	KEEP_ONCE(k->lease[at].host) = 0;
+	k->use[at] = KEEP_FREE;
+	keep_give(&k->free_lease, at);
 }
 
-/* Write a record unless it is so already. */
+/* Where a predecessor had this lease's first key, a record of the same holder. */
+static uint32_t record_left(const struct keep *k, uint32_t place, const struct tlease *l)
+{
+	const struct maps_addr *m = &k->addr[place];
+	maps_life life = 0;
+
+	if (l->method == METHOD_RSA_IP)
+		life = m->whole;
+	else if (l->n_spis)
+		life = keep_spi_life(k, place, l->spis[0].lo, l->spis[0].hi);
+	else if (l->n_ports && m->ports)
+		life = k->port[(size_t)(m->ports - 1) * PORTS + l->ports[0].lo];
+	uint32_t at = MAPS_LIFE_INDEX(life);
+	bool same = life & MAPS_REMOTE && at < k->n_leases && k->use[at] == KEEP_LEFT &&
+		    k->lease[at].host == l->host && k->lease[at].address == l->address;
+	return same ? at : UINT32_MAX;
+}
+
+/* A record for a lease that has none: a predecessor's, or a free one. */
+static uint32_t record_take(struct keep *k, uint32_t place, const struct tlease *l)
+{
+	uint32_t at = k->n_left ? record_left(k, place, l) : UINT32_MAX;
+
+	if (at == UINT32_MAX)
+		at = keep_take(&k->free_lease);
+	else
+		k->n_left--;
+	if (at != UINT32_MAX)
+		k->use[at] = KEEP_LIVE;
+	return at;
+}
+
 static void record_write(struct keep *k, uint32_t at, struct maps_lease want)
 {
 	struct maps_lease *r = &k->lease[at];
 
+	want.version = r->version;
 	if (memcmp(r, &want, sizeof want) == 0)
 		return;
-	__atomic_store_n(&r->generation, 0, __ATOMIC_SEQ_CST);
-	uint32_t generation = want.generation;
-	want.generation = 0;
-	memcpy(r, &want, sizeof want);
-	__atomic_store_n(&r->generation, generation, __ATOMIC_RELEASE);
+	/* A program that reads meanwhile sees another version behind than before. */
+	KEEP_ONCE(r->version) = want.version + 1;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	want.version += 2;
+	memcpy((uint8_t *)r + sizeof r->version,
+		(const uint8_t *)&want + sizeof want.version,
+		sizeof want - sizeof want.version);
+	__atomic_store_n(&r->version, want.version, __ATOMIC_RELEASE);
 }
 
-static void record_end(struct keep *k, uint32_t at)
+/* Of a name's addresses a record has the first; user space knows the others. */
+static struct maps_lease record_of(const struct tlease *l, uint32_t hop)
 {
-	uint32_t host = k->lease[at].host;
+	bool more = l->shares || l->remote.n_more > 0;
 
-	__atomic_store_n(&k->lease[at].generation, 0, __ATOMIC_SEQ_CST);
-	k->use[at] = KEEP_FREE;
-	k->free_lease[k->n_free_lease++] = at;
-	keep_hop_leave(k, host);
+	return (struct maps_lease){
+		.host = l->host,
+		.address = l->address,
+		.remote_addr = l->remote.addr,
+		.remote_port = l->remote.port,
+		.remote_flow = (uint8_t)l->remote.flow,
+		.flags = (uint8_t)((l->method == METHOD_RSIPSEC ? MAPS_IPSEC : 0) |
+				   (more ? MAPS_SHARES : 0)),
+		.hop = hop,
+	};
 }
 
-/* Where a predecessor had this lease's first key, a record of the same holder. */
-static maps_mark left_mark(struct keep *k, uint32_t place, const struct tlease *l)
+/* --- lives --- */
+
+/* What a life leads to: its hop. */
+static uint32_t hop_of(const struct keep *k, maps_life life)
 {
-	const struct maps_addr *m = &k->addr[place];
-	maps_mark mark = 0;
+	uint32_t at = MAPS_LIFE_INDEX(life);
 
-	if (l->method == METHOD_RSA_IP) {
-		mark = m->whole;
-	} else if (l->n_spis) {
-		uint32_t lo = l->spis[0].lo;
-		uint64_t key =
-			maps_spi_key(lo, place, tables_block_at(lo, l->spis[0].hi));
-		const struct maps_bucket *b = bucket_of(k, key);
-
-		for (int i = 0; i < MAPS_WAYS; i++)
-			if (b->way[i].key == key)
-				mark = b->way[i].mark;
-	} else if (l->n_ports && m->ports) {
-		mark = k->port[(size_t)(m->ports - 1) * PORTS + l->ports[0].lo];
-	}
-	uint32_t at = (uint32_t)mark;
-	const struct maps_lease *r = &k->lease[at < k->n_leases ? at : 0];
-	bool same = mark && at < k->n_leases && k->use[at] == KEEP_LEFT &&
-		    MAPS_MARK(at, r->generation) == mark && r->host == l->host &&
-		    r->address == l->address;
-	return same ? mark : 0;
+	if (life & MAPS_REMOTE)
+		at = at < k->n_leases ? k->lease[at].hop : 0;
+	return at < MAPS_HOPS ? at : 0;
 }
 
-/* A record for a lease that has none: a predecessor's, or a free one; 0: no room. */
-static maps_mark record_take(struct keep *k, uint32_t place, const struct tlease *l)
+/*
+ * A new life for a lease; 0: there is no room.  What the one before led to is still in
+ * use.
+ */
+static maps_life life_new(
+	struct keep *k, uint32_t place, const struct tlease *l, uint64_t expires_ms)
 {
-	maps_mark mark = left_mark(k, place, l);
-
-	if (mark) {
-		k->use[(uint32_t)mark] = KEEP_LIVE;
-		return mark;
-	}
-	if (k->n_free_lease == 0)
-		return 0;
-	uint32_t at = k->free_lease[--k->n_free_lease];
-	k->use[at] = KEEP_LIVE;
-	k->lease[at].host = l->host;
-	k->lease[at].hop = keep_hop_take(k, l->host);
-	return MAPS_MARK(at, next_generation(k));
-}
-
-static void record_fill(struct keep *k, const struct tlease *l, uint64_t expires_ms)
-{
-	uint32_t at = (uint32_t)l->mark;
 	const struct thost *h = tables_host(&k->forward->tables, l->host);
+	uint32_t hop = keep_way_take(k, l->host, l->gateway, l->tunnel, h ? h->mtu : 0);
 
-	record_write(k, at,
-		(struct maps_lease){
-			.generation = (uint32_t)(l->mark >> 32),
-			.host = l->host,
-			.gateway = l->gateway,
-			.address = l->address,
-			.remote_addr = l->remote.addr,
-			.remote_port = l->remote.port,
-			.remote_flow = (uint8_t)l->remote.flow,
-			.flags_tunnel = flags_of(l),
-			.expires = expiry(expires_ms),
-			.hop = k->lease[at].hop,
-			.mtu = h ? h->mtu : 0,
-		});
+	if (!hop)
+		return 0;
+	if (l->remote.flow == REMOTE_NONE)
+		return MAPS_LIFE(expiry(expires_ms), hop);
+	uint32_t at = l->mark & MAPS_REMOTE ? MAPS_LIFE_INDEX(l->mark)
+					    : record_take(k, place, l);
+	if (at == UINT32_MAX) {
+		keep_way_leave(k, hop);
+		return 0;
+	}
+	record_write(k, at, record_of(l, hop));
+	return MAPS_LIFE(expiry(expires_ms), MAPS_REMOTE | at);
+}
+
+/* What a life led to is no longer used by it; `now` is the one in its place. */
+static void life_end(struct keep *k, maps_life was, uint32_t hop, maps_life now)
+{
+	if (!was)
+		return;
+	if (was & MAPS_REMOTE && (uint32_t)was != (uint32_t)now)
+		record_end(k, MAPS_LIFE_INDEX(was));
+	keep_way_leave(k, hop);
 }
 
 /* The leases of the same host on this address: one of them may share a port from now. */
@@ -362,40 +348,71 @@ static void mark_shares(struct keep *k, const struct tlease *l)
 		return;
 	for (const struct tlease *o = LIST_FIRST(&pair->leases); o;
 		o = LIST_NEXT(o, of_pair))
-		if (o->mark)
-			ONCE(k->lease[(uint32_t)o->mark].flags_tunnel) = flags_of(o);
+		if (o->mark & MAPS_REMOTE)
+			record_write(k, MAPS_LIFE_INDEX(o->mark),
+				record_of(o, hop_of(k, o->mark)));
 }
 
-/* A lease as the tables have it now.  Without room it stays the slow path's. */
-static void publish(struct keep *k, struct tlease *l, const struct lease *from)
-{
-	uint32_t place;
+/* --- leases --- */
 
-	if (!place_of(k, l->address, &place))
-		return;
-	if (!l->mark)
-		l->mark = record_take(k, place, l);
-	if (l->mark)
-		record_fill(k, l, from->expires_ms);
+void keep_out_spi(struct keep *k, const struct learned *e, bool there)
+{
+	const struct maps_out_spi key = { e->key.nb, e->key.a, e->key.b, e->key.c };
+	maps_life life = e->owner->mark;
+
+	if (there && life)
+		(void)bpf_map_update_elem(k->out_spis, &key, &life, BPF_ANY);
+	else
+		(void)bpf_map_delete_elem(k->out_spis, &key);
+}
+
+static void write_out_spis(struct keep *k, const struct tlease *l)
+{
+	const struct learned *e;
+
+	TAILQ_FOREACH(e, &l->learned[LEARNED_SPI].list, by_owner)
+	keep_out_spi(k, e, true);
+}
+
+/* The keys of a lease as they are now. */
+static void write_keys(struct keep *k, uint32_t place, const struct tlease *l)
+{
 	addr_take(k, place, l->address);
 	ports_take(k, place, l->address, l->ports, l->n_ports);
-	if (!l->mark || !spis_each(k, place, l->spis, l->n_spis, l->mark, true))
-		ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_PARTIAL;
-	mark_shares(k, l);
+	if (!l->mark || !keep_spis_put(k, place, l))
+		KEEP_ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_PARTIAL;
 }
 
-/* After the tables changed: the mark and the keys of what is gone. */
-static void withdraw(struct keep *k, maps_mark mark, const struct lease *was)
+void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms)
+{
+	maps_life was = l->mark;
+	uint32_t place, hop = was ? hop_of(k, was) : 0;
+
+	if (!keep_place_of(k, l->address, &place))
+		return;
+	l->mark = life_new(k, place, l, expires_ms);
+	/* An extension changes nothing but the time. */
+	bool frozen = was && (uint32_t)was != (uint32_t)l->mark;
+	keep_freeze(k, frozen ? hop : 0, true);
+	write_keys(k, place, l);
+	if (was && !l->mark)
+		(void)keep_spis_take(k, place, l->address, l->spis, l->n_spis);
+	if (was != l->mark)
+		write_out_spis(k, l);
+	mark_shares(k, l);
+	keep_freeze(k, frozen ? hop : 0, false);
+	life_end(k, was, hop, l->mark);
+}
+
+/* After the tables changed: the keys of what is gone. */
+static void withdraw(struct keep *k, const struct lease *was)
 {
 	uint32_t place;
 
-	if (!place_of(k, was->address, &place))
+	if (!keep_place_of(k, was->address, &place))
 		return;
-	if (mark)
-		record_end(k, (uint32_t)mark);
 	ports_take(k, place, was->address, was->ports, was->n_ports);
-	if (mark)
-		(void)spis_each(k, place, was->spis, was->n_spis, mark, false);
+	(void)keep_spis_take(k, place, was->address, was->spis, was->n_spis);
 	addr_take(k, place, was->address);
 }
 
@@ -422,7 +439,8 @@ static bool copy_keys(const struct tlease *l, struct lease *to, struct range **r
 int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 {
 	struct tlease *l = tables_lease(t, lease->bind_id);
-	maps_mark before = l ? l->mark : 0;
+	maps_life before = l ? l->mark : 0;
+	uint32_t hop = before ? hop_of(k, before) : 0;
 	struct range *ranges = NULL;
 	struct lease was;
 
@@ -430,10 +448,15 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 		return -ENOMEM;
 	int err = tables_install(t, lease);
 	l = tables_lease(t, lease->bind_id);
+	bool changed = before && (!l || !l->mark); /* it has other keys, or none */
+	keep_freeze(k, changed ? hop : 0, true);
 	if (!err)
-		publish(k, l, lease);
-	if (ranges && (!l || l->mark != before))
-		withdraw(k, before, &was);
+		keep_publish(k, l, lease->expires_ms);
+	if (changed) {
+		withdraw(k, &was);
+		keep_freeze(k, hop, false);
+		life_end(k, before, hop, 0);
+	}
 	free(ranges);
 	return err;
 }
@@ -441,82 +464,54 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 void keep_remove(struct keep *k, struct tables *t, uint32_t bind_id)
 {
 	struct tlease *l = tables_lease(t, bind_id);
-	maps_mark before = l ? l->mark : 0;
+	maps_life before = l ? l->mark : 0;
+	uint32_t hop = before ? hop_of(k, before) : 0;
 	struct range *ranges = NULL;
 	struct lease was;
 
 	if (!l)
 		return;
 	bool copied = copy_keys(l, &was, &ranges);
+	keep_freeze(k, hop, true);
 	tables_remove(t, bind_id);
 	if (copied)
-		withdraw(k, before, &was);
-	else if (before)
-		record_end(k, (uint32_t)before);
+		withdraw(k, &was);
+	/* Without memory its keys stay, and so the way that they lead to is not given to
+	 * another; it stays frozen. */
+	if (!copied)
+		return;
+	keep_freeze(k, hop, false);
+	life_end(k, before, hop, 0);
 	free(ranges);
-}
-
-void keep_path(struct keep *k, uint32_t host, uint16_t mtu)
-{
-	for (uint32_t i = 0; i < k->n_leases; i++)
-		if (k->use[i] == KEEP_LIVE && k->lease[i].host == host)
-			ONCE(k->lease[i].mtu) = mtu;
-}
-
-void keep_out_spi(struct keep *k, const struct learned *e, bool there)
-{
-	const struct maps_out_spi key = { e->key.nb, e->key.a, e->key.b, e->key.c };
-	maps_mark mark = e->owner->mark;
-
-	if (there && mark)
-		(void)bpf_map_update_elem(k->out_spis, &key, &mark, BPF_ANY);
-	else
-		(void)bpf_map_delete_elem(k->out_spis, &key);
 }
 
 /* --- begin and end --- */
 
 static void take_records(struct keep *k)
 {
-	for (uint32_t i = k->n_leases; i-- > 0;) {
-		const struct maps_lease *r = &k->lease[i];
-
-		if (r->generation == 0) {
-			k->free_lease[k->n_free_lease++] = i;
+	for (uint32_t i = 0; i < k->n_leases; i++) {
+		if (k->lease[i].host == 0) {
+			keep_give(&k->free_lease, i);
 			continue;
 		}
-		struct keep_hop *e = keep_hop_left(k, LINK_PRIVATE, r->host, r->hop);
 		k->use[i] = KEEP_LEFT;
-		if (e)
-			e->users++;
+		k->n_left++;
 	}
 }
 
-static void on_taken_hop(void *entry, void *ctx)
+/* The numbers of port tables that no address has. */
+static int find_free_ports(struct keep *k)
 {
-	uint8_t *taken = ctx;
-
-	taken[((struct keep_hop *)entry)->index] = 1;
-}
-
-/* The numbers that are not taken, the lowest last. */
-static int find_free(struct keep *k)
-{
-	uint8_t *taken = calloc(MAPS_HOPS, 1);
+	uint8_t *taken = calloc(k->n_ports, 1);
 
 	if (!taken)
 		return -ENOMEM;
-	htab_each(&k->hops, on_taken_hop, taken);
-	for (uint32_t i = MAPS_HOPS - 1; i > 0; i--)
-		if (!taken[i])
-			k->free_hop[k->n_free_hop++] = i;
-	memset(taken, 0, MAPS_HOPS);
 	for (uint32_t i = 0; i < k->n_addrs; i++)
 		if (k->addr[i].ports && k->addr[i].ports <= k->n_ports)
 			taken[k->addr[i].ports - 1] = 1;
-	for (uint32_t i = k->n_ports; i-- > 0;)
+	for (uint32_t i = 0; i < k->n_ports; i++)
 		if (!taken[i])
-			k->free_port[k->n_free_port++] = i;
+			keep_give(&k->free_port, i);
 	free(taken);
 	return 0;
 }
@@ -528,72 +523,35 @@ int keep_init(struct keep *k, struct maps_conf *conf, uint64_t secret)
 	if (err)
 		return err;
 	*conf = k->measured;
-	conf->mask = k->n_buckets - 1;
+	k->conf = conf;
 	if (k->addr[0].seed == 0)
 		k->addr[0].seed = (uint32_t)(secret >> 32) | 1;
-	conf->seed = k->addr[0].seed;
-	k->conf = conf;
 	k->use = calloc(k->n_leases, 1);
-	k->free_lease = calloc(k->n_leases, sizeof *k->free_lease);
-	k->free_port = calloc(k->n_ports, sizeof *k->free_port);
-	k->free_hop = calloc(MAPS_HOPS, sizeof *k->free_hop);
-	if (!k->use || !k->free_lease || !k->free_port || !k->free_hop)
-		return -ENOMEM;
+	err = k->use ? 0 : -ENOMEM;
+	err = err ? err : keep_spis_init(k, k->addr[0].seed);
+	err = err ? err : keep_free_init(&k->free_lease, k->n_leases);
+	err = err ? err : keep_free_init(&k->free_port, k->n_ports);
+	err = err ? err : keep_free_init(&k->free_hop, MAPS_HOPS);
+	if (err)
+		return err;
 	take_records(k);
-	keep_take_routes(k);
-	return find_free(k);
+	keep_take_ways(k);
+	err = keep_free_hops(k);
+	return err ? err : find_free_ports(k);
 }
 
-static bool spi_stands(const struct keep *k, uint32_t address, const struct maps_spi *w)
+/* The lease that an entry of a predecessor belongs to, or one as good. */
+static struct tlease *owner_of(const struct keep *k, const struct tables *t,
+	const struct maps_out_spi *spi, maps_life life)
 {
-	const struct taddr *a = tables_address(&k->forward->tables, address);
-	uint32_t first = (uint32_t)(w->key >> 32), len = (uint32_t)(w->key & 0xff) - 1;
-	uint64_t last = first + (1ULL << (32 - len)) - 1;
-	const struct tlease *l = a ? tables_by_spi(&k->forward->tables, a, first) : NULL;
-
-	if (!l || l->mark != w->mark)
-		return false;
-	for (size_t i = 0; i < l->n_spis; i++)
-		if (l->spis[i].lo <= first && last <= l->spis[i].hi)
-			return true;
-	return false;
-}
-
-static uint32_t address_at(const struct keep *k, uint32_t place)
-{
-	const struct maps_conf *c = k->conf;
-
-	for (uint32_t i = 0; i < c->n_prefixes; i++) {
-		uint32_t n = ~c->prefix[i].mask;
-
-		if (place >= c->prefix[i].place && place - c->prefix[i].place <= n)
-			return c->prefix[i].addr + (place - c->prefix[i].place);
-	}
-	return 0;
-}
-
-static void settle_spis(struct keep *k)
-{
-	for (uint32_t i = 0; i < k->n_buckets; i++) {
-		for (int j = 0; j < MAPS_WAYS; j++) {
-			struct maps_spi *w = &k->bucket[i].way[j];
-			uint32_t place = (uint32_t)(w->key >> 8) & 0xffffff;
-
-			if (w->key && !spi_stands(k, address_at(k, place), w)) {
-				store_mark(&w->key, 0);
-				store_mark(&w->mark, 0);
-			}
-		}
-	}
-}
-
-static struct tlease *lease_of_mark(
-	struct tables *t, uint32_t host, uint32_t nb, maps_mark mark)
-{
-	const struct tpair *pair = tables_pair(t, host, nb);
+	const struct flow flow = { .kind = FLOW_SPI, .spi = spi->spi };
+	const struct maps_hop *h = &k->hop[hop_of(k, life)];
+	const struct tpair *pair = tables_pair(t, BE32(h->dst), spi->nb);
 	struct tlease *l = pair ? LIST_FIRST(&pair->leases) : NULL;
 
-	while (l && l->mark != mark)
+	while (l && ((l->method != METHOD_RSIPSEC && l->method != METHOD_RSA_IP) ||
+			    l->tunnel != tunnel_of_proto(h->proto) ||
+			    verdict_remote(&l->remote, spi->peer, &flow, 0) != DP_OK))
 		l = LIST_NEXT(l, of_pair);
 	return l;
 }
@@ -604,14 +562,11 @@ static void settle_out_spi(
 	struct keep *k, struct tables *t, const struct maps_out_spi *spi, uint64_t now_ms)
 {
 	const struct learned_key key = { spi->nb, spi->peer, spi->proto, spi->spi };
-	maps_mark mark;
+	maps_life life;
 
-	if (bpf_map_lookup_elem(k->out_spis, spi, &mark))
+	if (bpf_map_lookup_elem(k->out_spis, spi, &life))
 		return;
-	uint32_t at = (uint32_t)mark;
-	struct tlease *l = at < k->n_leases
-				   ? lease_of_mark(t, k->lease[at].host, spi->nb, mark)
-				   : NULL;
+	struct tlease *l = owner_of(k, t, spi, life);
 	if (!l || !learned_refresh(&t->learned[LEARNED_SPI], &key, l, spi->peer, now_ms))
 		(void)bpf_map_delete_elem(k->out_spis, spi);
 }
@@ -636,28 +591,42 @@ void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms)
 {
 	static const struct range every = { 0, PORTS - 1 };
 
+	settle_out_spis(k, t, now_ms);
 	for (uint32_t i = 0; i < k->n_leases; i++)
 		if (k->use[i] == KEEP_LEFT)
 			record_end(k, i);
+	k->n_left = 0;
 	for (uint32_t place = 0; place < k->n_addrs; place++) {
-		uint32_t address = address_at(k, place);
+		uint32_t address = keep_address_at(k, place);
 
 		if (k->addr[place].flags == 0 && k->addr[place].ports == 0)
 			continue;
 		ports_take(k, place, address, &every, 1);
 		addr_take(k, place, address);
 	}
-	settle_spis(k);
-	settle_out_spis(k, t, now_ms);
+	keep_settle_spis(k);
+	keep_settle_ways(k);
+}
+
+static void free_hop(void *entry)
+{
+	struct keep_hop *e = entry;
+
+	for (struct keep_way *w = e->ways, *next; w; w = next) {
+		next = w->next;
+		free(w);
+	}
+	free(e);
 }
 
 void keep_fini(struct keep *k)
 {
 	if (k->hops.bucket)
-		htab_clear(&k->hops, free);
+		htab_clear(&k->hops, free_hop);
 	htab_fini(&k->hops);
 	free(k->use);
-	free(k->free_lease);
-	free(k->free_port);
-	free(k->free_hop);
+	free(k->overflowed);
+	free(k->free_lease.at);
+	free(k->free_port.at);
+	free(k->free_hop.at);
 }

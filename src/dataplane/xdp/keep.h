@@ -8,15 +8,30 @@
  * where they are arrays, so a lease costs stores and no system calls.
  */
 
-#define KEEP_LEASES 262144 /* by default */
+#define KEEP_LEASES      262144 /* by default */
+#define KEEP_LEASES_MOST MAPS_LEASES
+
+/* A way to one destination by one tunnel (by none on the public side). */
+struct keep_way {
+	struct keep_way *next; /* to the same destination */
+	uint32_t index, users;
+	uint32_t gateway;
+	uint8_t tunnel;
+};
 
 struct keep_hop {
 	struct htab_node node;
 	uint32_t link, dst; /* key */
-	uint32_t index, users;
+	struct keep_way *ways;
 };
 
 enum keep_use { KEEP_FREE, KEEP_LEFT, KEEP_LIVE }; /* LEFT: by a predecessor */
+
+/* Numbers to be given; the one that was given back longest ago comes first. */
+struct keep_free {
+	uint32_t *at;
+	uint32_t size, first, n;
+};
 
 struct keep {
 	const struct forward *forward;
@@ -25,17 +40,20 @@ struct keep {
 	/* mapped */
 	struct maps_lease *lease;
 	struct maps_addr *addr;
-	maps_mark *port;
-	struct maps_bucket *bucket;
+	maps_life *port;
+	struct maps_spis *spi;
 	struct maps_hop *hop;
-	/* hashes, by descriptor */
-	int routes, out_spis;
+	struct maps_routes *route;
+	/* a hash, by descriptor */
+	int out_spis;
 	uint32_t n_leases, n_addrs, n_ports, n_buckets;
 	uint8_t *use; /* enum keep_use of each record */
-	uint32_t *free_lease, *free_port, *free_hop;
-	uint32_t n_free_lease, n_free_port, n_free_hop;
+	uint32_t n_left;
+	struct keep_free free_lease, free_port, free_hop;
 	struct htab hops; /* struct keep_hop */
-	struct maps_hop none;
+	uint32_t n_public;
+	uint32_t blocks[33]; /* SPI blocks by prefix length */
+	uint8_t *overflowed; /* a bit a bucket: it may have entries in the other one */
 };
 
 /* Sizes for this pool and number of leases (0: KEEP_LEASES), and what conf says of it. */
@@ -53,6 +71,8 @@ void keep_fini(struct keep *k);
  */
 int keep_install(struct keep *k, struct tables *t, const struct lease *lease);
 void keep_remove(struct keep *k, struct tables *t, uint32_t bind_id);
+/* The part of keep_install() that is for the kernel, for a lease that the tables have. */
+void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms);
 /* What a predecessor left and nobody installed again goes; what it learned is learned. */
 void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms);
 
@@ -74,14 +94,42 @@ void keep_used_hops(struct keep *k, keep_find *fn, void *ctx);
 void keep_path(struct keep *k, uint32_t host, uint16_t mtu);
 void keep_out_spi(struct keep *k, const struct learned *e, bool there);
 
-/* --- between keep.c and keep_hops.c --- */
+/* --- between keep.c, keep_spis.c and keep_hops.c --- */
 
-/* The hop of a lease's host, and an end of its use; 0: none left, the slow path has it.
+#define KEEP_ONCE(x) (*(volatile __typeof__(x) *)&(x))
+
+int keep_free_init(struct keep_free *f, uint32_t size);
+void keep_give(struct keep_free *f, uint32_t number);
+/* UINT32_MAX: none left. */
+uint32_t keep_take(struct keep_free *f);
+
+/* The place of a pool address, and back; false, or 0: it has none. */
+bool keep_place_of(const struct keep *k, uint32_t addr, uint32_t *place);
+uint32_t keep_address_at(const struct keep *k, uint32_t place);
+
+/* The tables of SPIs: begin with what a predecessor left; 0 or -ENOMEM. */
+int keep_spis_init(struct keep *k, uint32_t seed);
+/* Put the blocks of a lease; false: one found no room. */
+bool keep_spis_put(struct keep *k, uint32_t place, const struct tlease *l);
+/* Blocks as the tables have them now, whoever has had them. */
+bool keep_spis_take(struct keep *k, uint32_t place, uint32_t address,
+	const struct range *r, size_t n);
+/* The life of the block at lo in a range that ends at hi; 0: none. */
+maps_life keep_spi_life(const struct keep *k, uint32_t place, uint32_t lo, uint32_t hi);
+/* What stands for no lease goes. */
+void keep_settle_spis(struct keep *k);
+
+/*
+ * The way of a lease to its host, and an end of its use; 0: none left, the slow path has
+ * it.
  */
-uint16_t keep_hop_take(struct keep *k, uint32_t host);
-void keep_hop_leave(struct keep *k, uint32_t host);
-/* A predecessor's hop, under its old number; NULL: there is none. */
-struct keep_hop *keep_hop_left(
-	struct keep *k, enum forward_link link, uint32_t dst, uint32_t index);
-/* A predecessor's destinations. */
-void keep_take_routes(struct keep *k);
+uint32_t keep_way_take(struct keep *k, uint32_t host, uint32_t gateway,
+	enum tunnel_type tunnel, uint16_t mtu);
+void keep_way_leave(struct keep *k, uint32_t index);
+/* Until it thaws, packets of this way are user space's. */
+void keep_freeze(struct keep *k, uint32_t index, bool frozen);
+/* A predecessor's ways, under their old numbers, and what of it nobody uses now. */
+void keep_take_ways(struct keep *k);
+void keep_settle_ways(struct keep *k);
+/* The numbers of ways that nobody has. */
+int keep_free_hops(struct keep *k);

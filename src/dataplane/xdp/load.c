@@ -25,10 +25,11 @@
 
 #define PATH_SIZE 256
 
+/* The first ones are written through memory. */
 static const char *const map_names[] = { "leases", "addrs", "ports", "spis", "hops",
 	"routes", "out_spis" };
 #define MAPS   (sizeof map_names / sizeof map_names[0])
-#define MAPPED 5 /* the first ones are written through memory */
+#define MAPPED LOAD_MAPPED
 static const char *const link_names[LINKS] = { "link_private", "link_public" };
 static const char *const mode_words[] = { "none", "native", "generic" };
 
@@ -217,7 +218,8 @@ static int map_all(struct load *l, struct keep *k)
 	const size_t size[MAPPED] = { k->n_leases * sizeof *k->lease,
 		k->n_addrs * sizeof *k->addr,
 		(size_t)k->n_ports * 65536 * sizeof *k->port,
-		k->n_buckets * sizeof *k->bucket, MAPS_HOPS * sizeof *k->hop };
+		k->n_buckets * sizeof *k->spi, MAPS_HOPS * sizeof *k->hop,
+		(sizeof *k->route) << MAPS_ROUTE_BITS };
 
 	for (size_t i = 0; i < MAPPED; i++) {
 		void *at = mmap(NULL, size[i], PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -231,10 +233,10 @@ static int map_all(struct load *l, struct keep *k)
 	k->lease = l->mapped[0];
 	k->addr = l->mapped[1];
 	k->port = l->mapped[2];
-	k->bucket = l->mapped[3];
+	k->spi = l->mapped[3];
 	k->hop = l->mapped[4];
-	k->routes = map_fd(l, 5);
-	k->out_spis = map_fd(l, 6);
+	k->route = l->mapped[5];
+	k->out_spis = map_fd(l, MAPPED);
 	return 0;
 }
 

@@ -8,6 +8,8 @@
  * their pins, and put on the two interfaces.
  */
 
+#define LOAD_MAPPED 6
+
 enum load_mode { LOAD_NONE, LOAD_NATIVE, LOAD_GENERIC };
 
 struct load {
@@ -19,8 +21,8 @@ struct load {
 		unsigned int index;
 		enum load_mode mode;
 	} link[LINKS];
-	void *mapped[5];
-	size_t mapped_size[5];
+	void *mapped[LOAD_MAPPED];
+	size_t mapped_size[LOAD_MAPPED];
 };
 
 /*

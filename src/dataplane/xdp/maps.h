@@ -4,27 +4,37 @@
 
 /*
  * What the programs in the kernel and their keeper in user space share: the records of
- * the tables.  Addresses, ports and SPIs are in host order.
+ * the tables.  Addresses, ports and SPIs are in host order where nothing else is said.
  *
- * Every key leads to a mark, one aligned word that names a lease record and its
- * generation; a mark whose generation is not the record's leads to nothing.  So one store
- * to a record's generation ends a lease with all its keys at once, in both directions.
+ * A packet costs the cold memory that it touches, one line after the other, so there is
+ * one: every key (a port, a block of SPIs, a whole address, a peer's SPI) has its lease's
+ * life beside it, one aligned word that says until when and by which hop, or which record
+ * says more.  A lease with several keys is changed and ended in one moment all the same:
+ * its hop, which every packet of the host reads, is frozen meanwhile, and what finds a
+ * frozen hop is left to user space.
  */
 
-#define MAPS_LAYOUT   2 /* of these records; another one does not reuse pinned tables */
+#define MAPS_LAYOUT   3 /* of these records; another one does not reuse pinned tables */
 
 #define MAPS_PREFIXES 8
 #define MAPS_ENDS     8
-#define MAPS_WAYS     4 /* entries of a bucket, which is one cache line */
-#define MAPS_SIZES    8 /* block sizes in use on one address */
-#define MAPS_NO_SIZE  0xff
+#define MAPS_SIZES    8 /* SPI block sizes that are looked for */
 #define MAPS_HOPS     65536
-#define MAPS_ROUTES   16384
 #define MAPS_OUT_SPIS 65536
+#define MAPS_LEASES   (1U << 21)
 
-typedef uint64_t maps_mark; /* generation in the upper half, record in the lower */
+/* --- leases --- */
 
-#define MAPS_MARK(record, generation) ((maps_mark)(generation) << 32 | (record))
+/*
+ * 0: none.  From the top: boot time of its end in units of 64 ms (32; UINT32_MAX: never,
+ * else at least 1), MAPS_REMOTE, and the hop to the host, or with MAPS_REMOTE the record.
+ */
+typedef uint64_t maps_life;
+
+#define MAPS_REMOTE             (1U << 31) /* has a remote flow policy */
+#define MAPS_LIFE(expires, low) ((maps_life)(expires) << 32 | (low))
+#define MAPS_LIFE_EXPIRES(life) ((uint32_t)((life) >> 32))
+#define MAPS_LIFE_INDEX(life)   ((uint32_t)(life) & ~MAPS_REMOTE)
 
 enum maps_lease_flag {
 	MAPS_IPSEC = 1, /* holds SPIs: IKE is judged by address alone */
@@ -32,20 +42,19 @@ enum maps_lease_flag {
 			   refusal is not final */
 };
 
-/* Half a cache line, so that none lies in two. */
+/* A lease with a remote flow policy. */
 struct maps_lease {
-	uint32_t generation; /* 0: no lease */
-	uint32_t host;
-	uint32_t gateway; /* Na */
+	uint32_t version; /* another one after every change */
+	uint32_t host;    /* 0: free */
 	uint32_t address; /* Nb */
 	uint32_t remote_addr;
 	uint16_t remote_port;
 	uint8_t remote_flow;
-	uint8_t flags_tunnel; /* enum maps_lease_flag << 4 | enum tunnel_type */
-	uint32_t expires;     /* boot time in units of 64 ms; UINT32_MAX: never */
-	uint16_t hop;         /* to the host */
-	uint16_t mtu;         /* of the way there; 0: the link's */
+	uint8_t flags;
+	uint32_t hop;
 };
+
+/* --- addresses --- */
 
 enum maps_addr_flag {
 	MAPS_LEASED = 1, /* somebody holds something of it */
@@ -56,22 +65,23 @@ enum maps_addr_flag {
 
 /* A pool address, by its place in the pool. */
 struct maps_addr {
-	maps_mark whole;
-	uint8_t size[MAPS_SIZES]; /* of SPI blocks, as prefix lengths; MAPS_NO_SIZE ends
-				   */
-	uint32_t ports;           /* its place in the ports, from 1; 0: none */
+	maps_life whole;
+	uint32_t ports; /* its place in the ports, from 1; 0: none */
 	uint32_t flags;
-	/* of the first address only: the last generation given, and of the buckets */
-	uint32_t generation, seed;
+	uint32_t seed; /* of the first address only: of all buckets */
+	uint32_t reserved;
 };
 
-/* An aligned block of SPIs. */
-struct maps_spi {
-	uint64_t key; /* maps_spi_key(), 0: free */
-	maps_mark mark;
-};
-struct maps_bucket {
-	struct maps_spi way[MAPS_WAYS];
+/* --- SPIs --- */
+
+/*
+ * Aligned blocks of SPIs, each in one of two buckets, the first if it had room.  A bucket
+ * is one cache line.  An entry's life is 0 while its key is written.
+ */
+#define MAPS_SPI_WAYS 4
+struct maps_spis {
+	uint64_t key[MAPS_SPI_WAYS]; /* 0: free */
+	maps_life life[MAPS_SPI_WAYS];
 };
 
 static inline uint64_t maps_spi_key(uint32_t first, uint32_t place, uint32_t len)
@@ -79,36 +89,75 @@ static inline uint64_t maps_spi_key(uint32_t first, uint32_t place, uint32_t len
 	return (uint64_t)first << 32 | (uint64_t)(place & 0xffffff) << 8 | (len + 1);
 }
 
-static inline uint32_t maps_spi_bucket(uint64_t key, uint32_t seed, uint32_t mask)
+/* Bucket 0 or 1 of a key among n. */
+static inline uint32_t maps_spi_bucket(
+	uint64_t key, uint64_t odd, uint32_t n, uint32_t which)
 {
-	uint64_t h = (key ^ seed) * 0x9e3779b97f4a7c15ULL;
+	uint64_t h = key * odd;
 
-	return (uint32_t)(h >> 32) & mask;
+	if (which)
+		h = (h ^ h >> 32) * 0x9e3779b97f4a7c15ULL;
+	return (uint32_t)((h >> 32) * n >> 32);
 }
 
+/* --- next hops --- */
+
+/*
+ * A way to a host or to a destination on the public side.  The first 12 bytes are those
+ * of the frame, the words at 16 those of the tunnel's header: ready to be stored.
+ */
 struct maps_hop {
 	uint8_t to[6], from[6];
-	uint8_t valid; /* changes with every change; 0: not known */
-	uint8_t used;  /* set by the program */
-	uint16_t reserved;
+	uint8_t valid;   /* changes with every change; 0: link addresses not known */
+	uint8_t used;    /* set by the program */
+	uint16_t mtu;    /* of the way there; 0: the link's */
+	uint32_t src;    /* network order: Na, or 0 on the public side */
+	uint32_t dst;    /* network order: the host, or the destination; 0: free */
+	uint16_t sum;    /* in memory order, of the header's words that never change */
+	uint8_t proto;   /* of the tunnel */
+	uint8_t change;  /* last value of valid */
+	uint32_t frozen; /* the lives of this host are being changed */
 };
+
+/* Destinations: destination in the upper half, hop in the lower; 0: free. */
+#define MAPS_ROUTES     16384
+#define MAPS_ROUTE_BITS 12 /* buckets */
+#define MAPS_ROUTE_WAYS 8
+struct maps_routes {
+	uint64_t way[MAPS_ROUTE_WAYS];
+};
+
+static inline uint32_t maps_route_bucket(uint32_t dst, uint32_t seed)
+{
+	return ((dst ^ seed) * 0x9e3779b1U) >> (32 - MAPS_ROUTE_BITS);
+}
 
 /* A peer's SPI that a host sends to; a hit authorises. */
 struct maps_out_spi {
 	uint32_t nb, peer, proto, spi;
 };
 
+/* --- the rest --- */
+
 struct maps_prefix {
 	uint32_t addr, mask, place; /* of its first address */
 };
 
 struct maps_conf {
+	uint64_t mac[2]; /* private, public: as the first 6 bytes of a frame */
+	uint64_t odd;    /* secret, of the SPIs' buckets */
+	/*
+	 * Sizes of the SPI blocks that there are, most frequent first, as prefix lengths,
+	 * the first in the lowest byte; 0 ends.
+	 */
+	uint64_t sizes;
+	uint32_t partial;   /* there are more sizes */
+	uint32_t n_buckets; /* of SPIs */
+	uint32_t seed;      /* of the destinations' buckets */
+	uint32_t mtu[2];    /* private, public */
+	uint32_t n_prefixes, n_ends;
 	struct maps_prefix prefix[MAPS_PREFIXES];
 	uint32_t end[MAPS_ENDS]; /* tunnel ends */
-	uint32_t n_prefixes, n_ends;
-	uint32_t mtu[2]; /* private, public */
-	uint8_t mac[2][8];
-	uint32_t seed, mask; /* of the buckets */
 };
 
 /* What pinned tables are reused for: another one means others. */
@@ -120,8 +169,9 @@ struct maps_layout {
 
 /* One for each processor. */
 struct maps_state {
-	uint64_t jiffies, now; /* boot time in units of 64 ms, read once a jiffy */
-	uint64_t id;
+	uint64_t jiffies;
+	uint32_t now; /* boot time in units of 64 ms, read once a jiffy */
+	uint32_t id;
 	uint64_t forwarded[DP_DIRECTIONS], bytes[DP_DIRECTIONS];
 	uint64_t dropped[DP_DIRECTIONS][DP_REASONS];
 };

@@ -4,6 +4,9 @@
  * Everything else (fragments, options, ICMP, unknown cookies, what needs an answer, a
  * next hop not yet known) passes on to the packet sockets of the driver, where those two
  * decide.
+ *
+ * Calls of helpers and cold memory are what costs, so there are two calls a packet (where
+ * it goes, and room for the tunnel's header), and tables are read early.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -16,6 +19,9 @@
 #include "dataplane/xdp/maps.h"
 
 #define INLINE static __always_inline
+
+/* Of what is behind an IPv4 header: all that is looked at. */
+#define PAYLOAD 8
 
 /* Sizes of what is written through mmap() are set before loading. */
 struct {
@@ -39,7 +45,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, maps_mark);
+	__type(value, maps_life);
 } ports SEC(".maps");
 
 struct {
@@ -47,7 +53,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct maps_bucket);
+	__type(value, struct maps_spis);
 } spis SEC(".maps");
 
 struct {
@@ -58,20 +64,21 @@ struct {
 	__type(value, struct maps_hop);
 } hops SEC(".maps");
 
+/* Destinations on the public side: their hops. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << MAPS_ROUTE_BITS);
+	__type(key, __u32);
+	__type(value, struct maps_routes);
+} routes SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAPS_OUT_SPIS);
 	__type(key, struct maps_out_spi);
-	__type(value, maps_mark);
+	__type(value, maps_life);
 } out_spis SEC(".maps");
-
-/* Destinations on the public side: their hops. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAPS_ROUTES);
-	__type(key, __u32);
-	__type(value, __u32);
-} routes SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -94,10 +101,12 @@ struct pass {
 	struct xdp_md *ctx;
 	struct maps_state *state;
 	uint32_t place;
-	struct maps_addr *addr;
 	struct ip4 ip;
 	struct flow flow;
-	struct maps_lease lease;
+	const volatile maps_life *alive; /* its lease's life; NULL: none found */
+	maps_life life;                  /* what stood there */
+	uint32_t hop;
+	uint64_t key; /* of its SPI */
 };
 
 INLINE uint8_t *begin(struct xdp_md *ctx)
@@ -123,13 +132,13 @@ INLINE void count(struct pass *s, enum dp_direction dir, uint32_t bytes)
 }
 
 /* Boot time in units of 64 ms; the clock is read once a jiffy, as reading it costs. */
-INLINE uint64_t now(struct maps_state *s)
+INLINE uint32_t now(struct maps_state *s)
 {
 	uint64_t jiffies = bpf_jiffies64();
 
 	if (s->jiffies != jiffies) {
 		s->jiffies = jiffies;
-		s->now = bpf_ktime_get_boot_ns() / 1000000 / 64;
+		s->now = (uint32_t)(bpf_ktime_get_boot_ns() / 1000000 / 64);
 	}
 	return s->now;
 }
@@ -142,14 +151,12 @@ INLINE struct maps_state *state_here(void)
 }
 
 /* An Ethernet frame for this machine with an IPv4 packet without options in it. */
-INLINE bool is_ours(const uint8_t *f, const uint8_t *data_end, int link)
+INLINE bool is_ours(const uint8_t *f, int link)
 {
-	const uint8_t *mac = conf.mac[link];
+	const uint8_t *mac = (const uint8_t *)&conf.mac[link];
 
-	if (f + ETH_HLEN + IP4_HDR > data_end)
-		return false;
-	return be_get16(f + 12) == ETH_P_IP && f[ETH_HLEN] == 0x45 &&
-	       be_get32(f) == be_get32(mac) && be_get16(f + 4) == be_get16(mac + 4);
+	return (be_get32(f + 12) >> 8) == (ETH_P_IP << 8 | 0x45) &&
+	       raw_get32(f) == raw_get32(mac) && raw_get16(f + 4) == raw_get16(mac + 4);
 }
 
 /* The place of an address in the pool; false when it is in none. */
@@ -179,86 +186,124 @@ INLINE bool is_tunnel_end(uint32_t addr)
 	return false;
 }
 
-/*
- * The lease of a mark, as it was at one time: the generation before and after is the
- * mark's.  (Loads stay in order on x86; elsewhere a torn record would be possible.)
- */
-INLINE bool lease_of(struct pass *s, maps_mark mark)
-{
-	uint32_t record = (uint32_t)mark, generation = (uint32_t)(mark >> 32);
-	const volatile struct maps_lease *l = bpf_map_lookup_elem(&leases, &record);
+/* --- leases --- */
 
-	if (!l || generation == 0 || l->generation != generation)
-		return false;
-	s->lease.host = l->host;
-	s->lease.gateway = l->gateway;
-	s->lease.address = l->address;
-	s->lease.remote_addr = l->remote_addr;
-	s->lease.remote_port = l->remote_port;
-	s->lease.remote_flow = l->remote_flow;
-	s->lease.flags_tunnel = l->flags_tunnel;
-	s->lease.expires = l->expires;
-	s->lease.hop = l->hop;
-	s->lease.mtu = l->mtu;
-	return l->generation == generation && now(s->state) < s->lease.expires;
+/* A shared IKE port that no lease holds: cookies are user space's. */
+INLINE bool is_ike_port(const struct flow *f, uint16_t port)
+{
+	return f->proto == IP4_UDP && (port == FLOW_IKE_PORT || port == FLOW_NATT_PORT);
 }
 
-INLINE maps_mark mark_by_port(const struct maps_addr *a, uint16_t port)
+/* What is found is a lease that has not ended. */
+INLINE bool is_alive(struct pass *s)
+{
+	if (!s->alive)
+		return false;
+	s->life = *s->alive;
+	s->hop = MAPS_LIFE_INDEX(s->life);
+	return now(s->state) < MAPS_LIFE_EXPIRES(s->life);
+}
+
+/*
+ * Nothing of the lease changed since, so what was read is of one time.  (Loads stay in
+ * order on x86; elsewhere a torn record would be possible.)
+ */
+INLINE bool still_lives(const struct pass *s)
+{
+	return *s->alive == s->life;
+}
+
+/* The policy of a lease that has one; its hop is in the record, too. */
+INLINE enum dp_reason judge(struct pass *s, uint32_t remote, uint16_t port, bool in)
+{
+	const volatile struct maps_lease *l = bpf_map_lookup_elem(&leases, &s->hop);
+	struct remote policy = { .flow = REMOTE_NONE };
+
+	if (!l)
+		return DP_REASONS;
+	uint32_t version = l->version;
+	uint8_t flags = l->flags;
+	policy.flow = (enum remote_flow)l->remote_flow;
+	policy.addr = l->remote_addr;
+	policy.port = l->remote_port;
+	s->hop = l->hop;
+	if (l->version != version)
+		return DP_REASONS;
+	if (in && is_ike_port(&s->flow, s->flow.dport) && (flags & MAPS_IPSEC))
+		s->flow.kind = FLOW_SPI; /* judged by address alone */
+	enum dp_reason r = verdict_remote(&policy, remote, &s->flow, port);
+	return r && (flags & MAPS_SHARES) ? DP_REASONS : r;
+}
+
+INLINE const volatile maps_life *by_port(const struct maps_addr *a, uint16_t port)
 {
 	uint32_t at = ((a->ports - 1) << 16) + port;
-	const volatile maps_mark *mark;
 
-	if (a->ports == 0)
-		return 0;
-	mark = bpf_map_lookup_elem(&ports, &at);
-	return mark ? *mark : 0;
+	return a->ports == 0 ? NULL : bpf_map_lookup_elem(&ports, &at);
 }
 
-INLINE maps_mark mark_in_bucket(uint64_t key)
+/* All ones for 0, else 0, without a branch that could not be foretold. */
+INLINE uint64_t if_zero(uint64_t x)
 {
-	uint32_t at = maps_spi_bucket(key, conf.seed, conf.mask);
-	const volatile struct maps_bucket *b = bpf_map_lookup_elem(&spis, &at);
+	uint64_t y = -x;
+
+	asm volatile("" : "+r"(y));
+	return ((x | y) >> 63) - 1;
+}
+
+INLINE const volatile maps_life *in_bucket(uint64_t key, uint32_t which)
+{
+	uint32_t at = maps_spi_bucket(key, conf.odd, conf.n_buckets, which);
+	const volatile struct maps_spis *b = bpf_map_lookup_elem(&spis, &at);
+	uint64_t found, way = 0;
 
 	if (!b)
-		return 0;
+		return NULL;
+	found = if_zero(b->key[0] ^ key);
 #pragma clang loop unroll(full)
-	for (int i = 0; i < MAPS_WAYS; i++) {
-		if (b->way[i].key == key) {
-			maps_mark mark = b->way[i].mark;
+	for (int i = 1; i < MAPS_SPI_WAYS; i++) {
+		uint64_t is = if_zero(b->key[i] ^ key);
 
-			return b->way[i].key == key ? mark : 0;
-		}
+		found |= is;
+		way |= is & (uint64_t)i;
 	}
-	return 0;
+	if (!found)
+		return NULL;
+	way &= MAPS_SPI_WAYS - 1;
+	return &b->life[way];
 }
 
-/* One probe for each block size in use on the address. */
-INLINE maps_mark mark_by_spi(struct pass *s, uint32_t spi)
+/* The entry is still of this key, so its life is this key's. */
+INLINE bool is_of(const volatile maps_life *life, uint64_t key)
 {
+	return life[-MAPS_SPI_WAYS] == key;
+}
+
+/* For each block size in use. */
+INLINE const volatile maps_life *by_spi(struct pass *s)
+{
+	uint64_t sizes = conf.sizes;
+
 	for (uint32_t i = 0; i < MAPS_SIZES; i++) {
-		uint32_t len = s->addr->size[i];
+		uint32_t len = sizes & 0xff;
 
-		if (len > 32)
-			return 0;
-		uint32_t first = spi & (uint32_t)(0xffffffffULL << (32 - len));
-		maps_mark mark = mark_in_bucket(maps_spi_key(first, s->place, len));
+		if (len == 0)
+			return NULL;
+		uint32_t first = s->flow.spi & (uint32_t)(0xffffffffULL << (32 - len));
+		const volatile maps_life *life;
 
-		if (mark)
-			return mark;
+		s->key = maps_spi_key(first, s->place, len);
+		life = in_bucket(s->key, 0);
+		if (!life)
+			life = in_bucket(s->key, 1);
+		if (life)
+			return life;
+		sizes >>= 8;
 	}
-	return 0;
+	return NULL;
 }
 
-INLINE enum dp_reason judge(struct pass *s, uint32_t remote, uint16_t port)
-{
-	const struct remote policy = {
-		.flow = (enum remote_flow)s->lease.remote_flow,
-		.addr = s->lease.remote_addr,
-		.port = s->lease.remote_port,
-	};
-
-	return verdict_remote(&policy, remote, &s->flow, port);
-}
+/* --- packets --- */
 
 /* Cut what is behind the packet (padding of short frames). */
 INLINE bool trim(struct xdp_md *ctx, uint32_t len)
@@ -284,91 +329,146 @@ INLINE bool is_unfinished(const uint8_t *p, const uint8_t *data_end, const struc
 		return false;
 	if (p + IP4_HDR + 8 > data_end)
 		return false;
-	uint32_t sum = (ip->src >> 16) + (ip->src & 0xffff) + (ip->dst >> 16) +
-		       (ip->dst & 0xffff) + ip->proto + len;
-	return be_get16(p + IP4_HDR + at) == (uint16_t)~csum_fold(sum);
+	uint64_t sum = (uint64_t)raw_get32(p + IP4_AT_SRC) + raw_get32(p + IP4_AT_DST) +
+		       BE16((uint16_t)ip->proto) + BE16(len);
+	return raw_get16(p + IP4_HDR + at) == csum_fold_raw(sum);
 }
 
-/*
- * The frame's addresses for its next hop; false: not known, or the interface went and
- * user space has yet to hear of it.
- */
-INLINE bool take_hop(uint32_t at, uint32_t link, struct maps_hop *hop)
-{
-	volatile struct maps_hop *h = bpf_map_lookup_elem(&hops, &at);
+/* A hop as it was at one time. */
+struct way {
+	uint64_t frame, frame8; /* its first 8 bytes, and the next 4 */
+	uint64_t ends;          /* of the tunnel's header: source, destination */
+	uint32_t dst, mtu;
+	uint16_t sum;
+	uint8_t proto;
+};
 
-	if (!h || at == 0 || !h->valid || !bpf_map_lookup_elem(&links, &link))
-		return false;
+INLINE volatile struct maps_hop *hop_at(uint32_t at)
+{
+	return at == 0 ? NULL : bpf_map_lookup_elem(&hops, &at);
+}
+
+/* False: the link addresses are not known, or what leads here is being changed. */
+INLINE bool take_way(volatile struct maps_hop *h, struct way *w)
+{
 	uint8_t valid = h->valid;
-#pragma clang loop unroll(full)
-	for (int i = 0; i < 3; i++) {
-		((uint32_t *)hop)[i] = ((const volatile uint32_t *)h)[i];
-	}
+
+	if (!valid || h->frozen)
+		return false;
+	w->frame = *(volatile uint64_t *)h->to;
+	w->frame8 = *(volatile uint32_t *)(h->from + 2);
+	w->ends = *(volatile uint64_t *)&h->src;
+	w->dst = h->dst;
+	w->mtu = h->mtu;
+	w->sum = h->sum;
+	w->proto = h->proto;
 	if (!h->used)
 		h->used = 1;
 	return h->valid == valid;
 }
 
-INLINE void put_hop(uint8_t *f, const struct maps_hop *hop)
+INLINE void put_frame(uint8_t *f, const struct way *w)
 {
-#pragma clang loop unroll(full)
-	for (int i = 0; i < 3; i++)
-		((uint32_t *)f)[i] = ((const uint32_t *)hop)[i];
+	*(uint64_t *)f = w->frame;
+	*(uint32_t *)(f + 8) = (uint32_t)w->frame8;
 	be_put16(f + 12, ETH_P_IP);
 }
 
-/* A shared IKE port that no lease holds: cookies are user space's. */
-INLINE bool is_ike_port(const struct flow *f, uint16_t port)
+/*
+ * Where it goes is said first, as it may be that the interface went and user space has
+ * yet to hear of it: the packet is whole then.
+ */
+INLINE bool redirect(enum dp_direction dir)
 {
-	return f->proto == IP4_UDP && (port == FLOW_IKE_PORT || port == FLOW_NATT_PORT);
+	return bpf_redirect_map(&links, dir == DP_IN ? 0 : 1, XDP_PASS) == XDP_REDIRECT;
 }
 
 /* --- in: I1 to I10 --- */
 
-/* DP_OK: s->lease is whose it is.  DP_REASONS: not for here to say. */
-INLINE enum dp_reason in_find(struct pass *s)
+/* No lease holds it: may that be said here?  DP_REASONS: no. */
+INLINE enum dp_reason in_nobody(const struct pass *s, const struct maps_addr *a)
 {
-	bool certain = !(s->addr->flags & MAPS_PARTIAL);
-	maps_mark mark = s->addr->whole;
-
-	if (!mark && s->flow.kind == FLOW_PORTS)
-		mark = mark_by_port(s->addr, s->flow.dport);
-	else if (!mark && s->flow.kind == FLOW_SPI)
-		mark = mark_by_spi(s, s->flow.spi);
-	if (mark)
-		return lease_of(s, mark) ? DP_OK : DP_REASONS;
-	if (s->flow.kind == FLOW_SPI && certain)
-		return DP_NO_SPI;
-	if (s->flow.kind == FLOW_PORTS && certain && !(s->addr->flags & MAPS_LOCAL) &&
+	if (!(a->flags & MAPS_LEASED) || (a->flags & MAPS_PARTIAL))
+		return DP_REASONS;
+	if (s->flow.kind == FLOW_SPI)
+		return conf.partial ? DP_REASONS : DP_NO_SPI;
+	if (s->flow.kind == FLOW_PORTS && !(a->flags & MAPS_LOCAL) &&
 		!is_ike_port(&s->flow, s->flow.dport))
 		return DP_NO_BIND;
 	return DP_REASONS;
 }
 
+/* DP_OK: s->life is whose it is.  DP_REASONS: not for here to say. */
+INLINE enum dp_reason in_find(struct pass *s)
+{
+	const struct maps_addr *a;
+
+	s->alive = s->flow.kind == FLOW_SPI ? by_spi(s) : NULL;
+	if (s->alive)
+		return is_alive(s) && is_of(s->alive, s->key) ? DP_OK : DP_REASONS;
+	a = bpf_map_lookup_elem(&addrs, &s->place);
+	if (!a)
+		return DP_REASONS;
+	if (a->whole)
+		s->alive = &a->whole;
+	else if (s->flow.kind == FLOW_PORTS)
+		s->alive = by_port(a, s->flow.dport);
+	if (!s->alive || *s->alive == 0)
+		return in_nobody(s, a);
+	return is_alive(s) ? DP_OK : DP_REASONS;
+}
+
+INLINE enum dp_reason in_policy(struct pass *s)
+{
+	if (!((uint32_t)s->life & MAPS_REMOTE))
+		return DP_OK;
+	enum dp_reason r = judge(s, s->ip.src, s->flow.sport, true);
+	return r == DP_OK || r == DP_REASONS ? r : DP_INGRESS_POLICY;
+}
+
+/* The outer header, what tunnel_write() does, from what the hop has ready. */
+INLINE void put_tunnel(struct pass *s, uint8_t *p, const struct way *w, uint32_t len)
+{
+	uint16_t first = raw_get16(p + IP4_HDR + (w->proto == IP4_GRE ? 4 : 0));
+	uint16_t id = (uint16_t)s->state->id++;
+	uint16_t df = BE16(s->ip.frag & IP4_DF);
+
+	*(uint16_t *)p = first; /* version and DS field are the inner ones */
+	be_put16(p + IP4_AT_LEN, (uint16_t)len);
+	*(uint16_t *)(p + IP4_AT_ID) = id;
+	*(uint16_t *)(p + IP4_AT_FRAG) = df;
+	be_put16(p + IP4_AT_TTL, (uint16_t)(TUNNEL_TTL << 8 | w->proto));
+	*(uint16_t *)(p + IP4_AT_CSUM) = (uint16_t)~csum_fold_raw(
+		(uint64_t)w->sum + first + BE16((uint16_t)len) + id + df);
+	*(uint64_t *)(p + IP4_AT_SRC) = w->ends;
+	if (w->proto == IP4_GRE)
+		be_put32(p + IP4_HDR, 0x00000800);
+}
+
 INLINE int in_send(struct pass *s)
 {
-	enum tunnel_type tunnel = (enum tunnel_type)(s->lease.flags_tunnel & 15);
-	int32_t overhead = tunnel_overhead(tunnel);
-	uint32_t mtu = s->lease.mtu ? s->lease.mtu : conf.mtu[0];
-	struct maps_hop hop;
+	volatile struct maps_hop *h = hop_at(s->hop);
+	struct way w;
 
-	if (s->ip.ttl <= 1 || s->ip.len + (uint32_t)overhead > mtu ||
-		!take_hop(s->lease.hop, 0, &hop))
+	if (!h || !take_way(h, &w) || !still_lives(s))
+		return XDP_PASS;
+	uint32_t overhead = w.proto == IP4_GRE ? IP4_HDR + 4 : IP4_HDR;
+	uint32_t len = s->ip.len + overhead;
+	if (s->ip.ttl <= 1 || len > (w.mtu ? w.mtu : conf.mtu[0]) || !redirect(DP_IN))
 		return XDP_PASS;
 	uint8_t *f = begin(s->ctx);
 	if (f + ETH_HLEN + IP4_HDR > end(s->ctx))
 		return XDP_PASS;
 	ip4_hop(f + ETH_HLEN);
-	if (bpf_xdp_adjust_head(s->ctx, -overhead))
+	if (bpf_xdp_adjust_head(s->ctx, -(int)overhead))
 		return drop(s, DP_IN, DP_NO_ROUTE);
 	f = begin(s->ctx);
-	if (f + ETH_HLEN + TUNNEL_OVERHEAD_MAX > end(s->ctx))
+	if (f + ETH_HLEN + 2 * IP4_HDR + 4 > end(s->ctx))
 		return drop(s, DP_IN, DP_NO_ROUTE);
-	put_hop(f, &hop);
-	tunnel_write(f + ETH_HLEN, tunnel, s->lease.gateway, s->lease.host,
-		(uint16_t)s->state->id++, &s->ip);
+	put_frame(f, &w);
+	put_tunnel(s, f + ETH_HLEN, &w, len);
 	count(s, DP_IN, s->ip.len);
-	return (int)bpf_redirect_map(&links, 0, XDP_DROP);
+	return XDP_REDIRECT;
 }
 
 SEC("xdp")
@@ -377,73 +477,92 @@ int rsip_public(struct xdp_md *ctx)
 	uint8_t *f = begin(ctx), *p = f + ETH_HLEN;
 	struct pass s = { .ctx = ctx, .state = state_here() };
 
-	if (!s.state || !is_ours(f, end(ctx), 1))
-		return XDP_PASS;
-	if (!place_of(be_get32(p + IP4_AT_DST), &s.place))
-		return XDP_PASS;
-	s.addr = bpf_map_lookup_elem(&addrs, &s.place);
-	if (!s.addr || !(s.addr->flags & MAPS_LEASED) ||
+	if (!s.state || p + IP4_HDR + PAYLOAD > end(ctx) || !is_ours(f, 1) ||
+		!place_of(be_get32(p + IP4_AT_DST), &s.place) ||
 		!ip4_parse_plain(p, end(ctx), &s.ip) || ip4_is_fragment(&s.ip) ||
 		!ip4_is_unicast(s.ip.src) || s.ip.proto == IP4_ICMP ||
-		!trim(ctx, s.ip.len))
+		s.ip.len < IP4_HDR + PAYLOAD || !trim(ctx, s.ip.len))
 		return XDP_PASS;
 	p = begin(ctx) + ETH_HLEN;
-	if (p + IP4_HDR > end(ctx))
+	if (p + IP4_HDR + PAYLOAD > end(ctx))
 		return XDP_PASS;
 	flow_parse(p + IP4_HDR, end(ctx), s.ip.proto, &s.flow);
 	if (s.flow.kind == FLOW_PORTS && is_unfinished(p, end(ctx), &s.ip))
 		return XDP_PASS;
 	enum dp_reason r = in_find(&s);
-	if (r == DP_REASONS)
-		return XDP_PASS;
+	r = r ? r : in_policy(&s);
 	if (r)
-		return drop(&s, DP_IN, r);
-	if (is_ike_port(&s.flow, s.flow.dport) &&
-		(s.lease.flags_tunnel >> 4 & MAPS_IPSEC))
-		s.flow.kind = FLOW_SPI; /* judged by address alone */
-	if (judge(&s, s.ip.src, s.flow.sport))
-		return s.lease.flags_tunnel >> 4 & MAPS_SHARES
-			       ? XDP_PASS
-			       : drop(&s, DP_IN, DP_INGRESS_POLICY);
+		return r == DP_REASONS ? XDP_PASS : drop(&s, DP_IN, r);
 	return in_send(&s);
 }
 
 /* --- out: O1 to O9.  A refusal has its error, which user space tells. --- */
 
-INLINE maps_mark out_find(struct pass *s)
+INLINE const volatile maps_life *out_find(struct pass *s)
 {
-	if (s->addr->whole)
-		return s->addr->whole;
+	const struct maps_addr *a = bpf_map_lookup_elem(&addrs, &s->place);
+
+	if (!a)
+		return NULL;
+	if (a->whole)
+		return &a->whole;
 	if (s->flow.kind == FLOW_PORTS)
-		return mark_by_port(s->addr, s->flow.sport);
+		return by_port(a, s->flow.sport);
 	if (s->flow.kind != FLOW_SPI)
-		return 0;
+		return NULL;
 	const struct maps_out_spi key = { s->ip.src, s->ip.dst, s->ip.proto,
 		s->flow.spi };
-	const volatile maps_mark *mark = bpf_map_lookup_elem(&out_spis, &key);
+	return bpf_map_lookup_elem(&out_spis, &key);
+}
 
-	return mark ? *mark : 0;
+/* The hop of a destination, or 0. */
+INLINE uint32_t route_of(uint32_t dst)
+{
+	uint32_t at = maps_route_bucket(dst, conf.seed);
+	const volatile struct maps_routes *b = bpf_map_lookup_elem(&routes, &at);
+
+	if (!b)
+		return 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < MAPS_ROUTE_WAYS; i++) {
+		uint64_t e = b->way[i];
+
+		if (e >> 32 == dst)
+			return (uint32_t)e;
+	}
+	return 0;
 }
 
 INLINE int out_send(struct pass *s, uint32_t inner, uint8_t outer_tos)
 {
 	int tos = ip4_decap_tos(outer_tos, s->ip.tos);
-	uint32_t *at = bpf_map_lookup_elem(&routes, &s->ip.dst), place;
-	struct maps_hop hop;
+	volatile struct maps_hop *h = hop_at(route_of(s->ip.dst));
+	struct way w;
 
-	if (tos < 0 || s->ip.ttl <= 1 || s->ip.len > conf.mtu[1] || !at ||
-		place_of(s->ip.dst, &place) || !take_hop(*at, 1, &hop))
+	if (!h || !take_way(h, &w) || w.dst != BE32(s->ip.dst) || !still_lives(s))
+		return XDP_PASS;
+	if (tos < 0 || s->ip.ttl <= 1 || s->ip.len > conf.mtu[1] ||
+		place_of(s->ip.dst, &s->place) || !redirect(DP_OUT))
 		return XDP_PASS;
 	if (bpf_xdp_adjust_head(s->ctx, (int)inner))
 		return drop(s, DP_OUT, DP_NO_ROUTE);
 	uint8_t *f = begin(s->ctx);
 	if (f + ETH_HLEN + IP4_HDR > end(s->ctx))
 		return drop(s, DP_OUT, DP_NO_ROUTE);
-	put_hop(f, &hop);
+	put_frame(f, &w);
 	ip4_hop(f + ETH_HLEN);
-	ip4_set_tos(f + ETH_HLEN, (uint8_t)tos);
+	if (s->ip.tos != (uint8_t)tos)
+		ip4_set_tos(f + ETH_HLEN, (uint8_t)tos);
 	count(s, DP_OUT, s->ip.len);
-	return (int)bpf_redirect_map(&links, 1, XDP_DROP);
+	return XDP_REDIRECT;
+}
+
+/* Is it the lease's host that sent it, by the lease's tunnel? */
+INLINE bool is_holder(const struct pass *s, const struct ip4 *outer)
+{
+	volatile struct maps_hop *h = hop_at(s->hop);
+
+	return h && h->dst == BE32(outer->src) && h->proto == outer->proto && !h->frozen;
 }
 
 /* The outer packet: where the inner one begins (20 or 24); 0: not for here. */
@@ -451,26 +570,13 @@ INLINE uint32_t out_outer(struct xdp_md *ctx, struct ip4 *outer)
 {
 	const uint8_t *p = begin(ctx) + ETH_HLEN;
 
-	if (!is_ours(begin(ctx), end(ctx), 0) ||
+	if (p + IP4_HDR + 4 > end(ctx) || !is_ours(begin(ctx), 0) ||
 		(p[IP4_AT_PROTO] != IP4_IPIP && p[IP4_AT_PROTO] != IP4_GRE) ||
 		!is_tunnel_end(be_get32(p + IP4_AT_DST)) ||
 		!ip4_parse_plain(p, end(ctx), outer) || ip4_is_fragment(outer))
 		return 0;
 	outer->hdr = IP4_HDR; /* is_ours() saw it; the verifier did not */
 	return tunnel_inner(p, end(ctx), outer);
-}
-
-/* What is in it; p: its first byte. */
-INLINE bool out_inner(struct pass *s, const uint8_t *p, uint32_t room)
-{
-	const uint8_t *e = end(s->ctx);
-
-	if (!ip4_parse_plain(p, e, &s->ip) || s->ip.len > room ||
-		ip4_is_fragment(&s->ip) || !place_of(s->ip.src, &s->place) ||
-		!ip4_is_unicast(s->ip.dst))
-		return false;
-	s->addr = bpf_map_lookup_elem(&addrs, &s->place);
-	return s->addr && (s->addr->flags & MAPS_LEASED);
 }
 
 SEC("xdp")
@@ -484,19 +590,23 @@ int rsip_private(struct xdp_md *ctx)
 		return XDP_PASS;
 	/* Constants, so that what follows is plain to the verifier. */
 	inner = inner == IP4_HDR ? IP4_HDR : IP4_HDR + 4;
-	if (!out_inner(&s, begin(ctx) + ETH_HLEN + inner, outer.len - inner) ||
-		!trim(ctx, inner + s.ip.len))
-		return XDP_PASS;
 	const uint8_t *p = begin(ctx) + ETH_HLEN + inner;
-	if (p + IP4_HDR > end(ctx))
+	if (p + IP4_HDR + PAYLOAD > end(ctx) || !ip4_parse_plain(p, end(ctx), &s.ip) ||
+		s.ip.len > outer.len - inner || ip4_is_fragment(&s.ip) ||
+		s.ip.len < IP4_HDR + PAYLOAD || !place_of(s.ip.src, &s.place) ||
+		!ip4_is_unicast(s.ip.dst) || !trim(ctx, inner + s.ip.len))
+		return XDP_PASS;
+	p = begin(ctx) + ETH_HLEN + inner;
+	if (p + IP4_HDR + PAYLOAD > end(ctx))
 		return XDP_PASS;
 	flow_parse(p + IP4_HDR, end(ctx), s.ip.proto, &s.flow);
 	if (s.flow.kind == FLOW_PORTS && is_unfinished(p, end(ctx), &s.ip))
 		return XDP_PASS;
-	if (!lease_of(&s, out_find(&s)) || s.lease.host != outer.src ||
-		s.lease.address != s.ip.src ||
-		(s.lease.flags_tunnel & 15) != tunnel_of_proto(outer.proto) ||
-		judge(&s, s.ip.dst, s.flow.dport))
+	s.alive = out_find(&s);
+	if (!is_alive(&s) ||
+		(((uint32_t)s.life & MAPS_REMOTE) &&
+			judge(&s, s.ip.dst, s.flow.dport, false)) ||
+		!is_holder(&s, &outer))
 		return XDP_PASS;
 	return out_send(&s, inner, outer.tos);
 }
