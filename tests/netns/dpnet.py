@@ -247,14 +247,15 @@ class Net:
             check=True, capture_output=True, text=True).stdout
         return [line.split()[2] for line in out.splitlines() if line]
 
-    def tunnel(self, host=X1, address=NB):
+    def tunnel(self, host=X1, address=NB, kind="ipip"):
         """A host's end of the tunnel, for sockets bound to the leased address."""
-        child = subprocess.Popen(["ip", "netns", "exec", self.x, TUNNEL, "tun0", host, NA],
+        child = subprocess.Popen(["ip", "netns", "exec", self.x, TUNNEL, "tun0", host, NA, kind],
             stdout=subprocess.PIPE)
         self.children.append(child)
         assert child.stdout.readline() == b"ready\n"
         self.ip(self.x, "addr", "add", f"{address}/32", "dev", "tun0")
-        self.ip(self.x, "link", "set", "tun0", "mtu", "1480", "up")
+        self.ip(self.x, "link", "set", "tun0", "mtu",
+            "1476" if kind == "gre" else "1480", "up")
         self.ip(self.x, "route", "add", "198.51.100.0/24", "dev", "tun0", "src", address)
 
     def socket(self, netns, kind=socket.SOCK_STREAM, bind=None, listen=False):

@@ -367,11 +367,12 @@ def pump(source, sink, size):
 
 # Unfinished checksums and 64 kB segments of a veth with its offloads on, both ways.
 @pytest.mark.skipif(not dpnet.has_tun(), reason="needs /dev/net/tun")
-def test_tcp_bulk(kind):
+@pytest.mark.parametrize("tunnel", ["ipip", "gre"])
+def test_tcp_bulk(kind, tunnel):
     n = dpnet.Net("t", kind=kind, plain=True)
     try:
-        n.dp.lease(1, X1, ports="20480-20495")
-        n.tunnel()
+        n.dp.lease(1, X1, ports="20480-20495", tunnel=tunnel)
+        n.tunnel(kind=tunnel)
         server = n.socket(n.y, bind=(Y, 5001), listen=True)
         client = n.socket(n.x, bind=(NB, 20480))
         client.connect((Y, 5001))

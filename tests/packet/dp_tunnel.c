@@ -1,8 +1,8 @@
 /*
- * A host's end of an IP-in-IP tunnel without our host program and without the kernel's
- * driver, which not every kernel has: a TUN device and a raw socket.
+ * A host's end of a tunnel without our host program and without the kernel's driver,
+ * which not every kernel has: a TUN device and a raw socket.
  *
- *     dp_tunnel DEVICE HOST NA     until it is ended; prints "ready"
+ *     dp_tunnel DEVICE HOST NA [gre]     until it is ended; prints "ready"
  */
 #include "base/addr.h"
 
@@ -18,6 +18,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define GRE 4 /* bytes of header */
 
 static _Noreturn void fail(const char *what)
 {
@@ -46,33 +48,37 @@ static struct sockaddr_in to_sockaddr(const char *text)
 		.sin_addr.s_addr = htonl(addr) };
 }
 
-/* Out of the tunnel: what stands behind the outer header. */
-static void inward(int raw, int tun)
+/* Out of the tunnel: what stands behind the outer header (and that of GRE). */
+static void inward(int raw, int tun, size_t gre)
 {
 	static uint8_t packet[65536];
 	ssize_t n = recv(raw, packet, sizeof packet, 0);
-	ssize_t hdr = (packet[0] & 15) * 4;
+	ssize_t hdr = (packet[0] & 15) * 4 + (ssize_t)gre;
 
 	/* A packet that the device refuses is lost, as on any link. */
 	if (n > hdr && write(tun, packet + hdr, (size_t)(n - hdr)) < 0)
 		perror("write");
 }
 
-static void outward(int tun, int raw)
+static void outward(int tun, int raw, size_t gre)
 {
-	static uint8_t packet[65536];
-	ssize_t n = read(tun, packet, sizeof packet);
+	static uint8_t packet[65536] = { 0, 0, 8, 0 }; /* version 0, IPv4 */
+	ssize_t n = read(tun, packet + GRE, sizeof packet - GRE);
 
-	if (n > 0 && send(raw, packet, (size_t)n, 0) < 0)
+	if (n > 0 && send(raw, packet + GRE - gre, (size_t)n + gre, 0) < 0)
 		perror("send");
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 4)
+	if (argc < 4)
 		return 2;
+	size_t gre = argc > 4 && strcmp(argv[4], "gre") == 0 ? GRE : 0;
 	struct sockaddr_in host = to_sockaddr(argv[2]), na = to_sockaddr(argv[3]);
-	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_IPIP), big = 8 << 20;
+	int raw = socket(
+		AF_INET, SOCK_RAW | SOCK_CLOEXEC, gre ? IPPROTO_GRE : IPPROTO_IPIP);
+	int big = 8 << 20;
+
 	if (raw < 0 || bind(raw, (struct sockaddr *)&host, sizeof host) ||
 		connect(raw, (struct sockaddr *)&na, sizeof na))
 		fail("raw socket");
@@ -82,9 +88,9 @@ int main(int argc, char **argv)
 	(void)fflush(stdout);
 	while (poll(p, 2, -1) > 0) {
 		if (p[0].revents)
-			outward(p[0].fd, raw);
+			outward(p[0].fd, raw, gre);
 		if (p[1].revents)
-			inward(raw, p[0].fd);
+			inward(raw, p[0].fd, gre);
 	}
 	return 0;
 }
