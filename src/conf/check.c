@@ -105,6 +105,7 @@ static int check_gateway(struct arena *a, const struct conf_gateway *g,
 	conf->engine.n_local_networks = g->local_networks.n;
 	conf->engine.query_authoritative = g->query_authoritative.n != 0;
 	conf->engine.registration_lease_s = g->registration_lease.n;
+	conf->engine.listen_rsip_ike = g->listen_rsip_ike.n != 0;
 	return 0;
 }
 
@@ -277,6 +278,7 @@ static int pool_fill(struct arena *a, const struct conf_pool *p, struct engine_p
 	e->dedicated = p->dedicated.items;
 	e->n_dedicated = p->dedicated.n;
 	e->hold_down_s = p->hold_down.n;
+	e->exclusive_500 = p->exclusive_500.n != 0;
 	for (size_t i = 0; i < e->n_shared; i++)
 		all[t->n_addresses++] = e->shared[i];
 	for (size_t i = 0; i < e->n_dedicated; i++)

@@ -40,6 +40,7 @@ const struct conf_option conf_options[] = {
 	{ "gateway", "tcp-connections-per-host", KIND_NUMBER, ONE, "32", 1, 100000, NULL, AT(gateway, tcp_connections_per_host) },
 	{ "gateway", "tcp-idle", KIND_NUMBER, ONE, "7200", 1, DAY, NULL, AT(gateway, tcp_idle) },
 	{ "gateway", "tcp-stall", KIND_NUMBER, ONE, "30", 1, 3600, NULL, AT(gateway, tcp_stall) },
+	{ "gateway", "listen-rsip-ike", KIND_BOOL, ONE, "false", ANY, NULL, AT(gateway, listen_rsip_ike) },
 
 	{ "dataplane", "driver", KIND_WORD, ONE, "auto", ANY, drivers, AT(dataplane, driver) },
 	{ "dataplane", "private-interface", KIND_TEXT, ONE, "", ANY, NULL, AT(dataplane, private_interface) },
@@ -54,6 +55,7 @@ const struct conf_option conf_options[] = {
 	{ "pool", "dedicated", KIND_PREFIX, LIST, "", ANY, NULL, AT(pool, dedicated) },
 	{ "pool", "ports", KIND_RANGE, LIST, "1024-65535", PORTS, NULL, AT(pool, ports) },
 	{ "pool", "spis", KIND_RANGE, LIST, "256-4294967295", SPIS, NULL, AT(pool, spis) },
+	{ "pool", "exclusive-500", KIND_BOOL, ONE, "false", ANY, NULL, AT(pool, exclusive_500) },
 	{ "pool", "hold-down", KIND_NUMBER, ONE, "120", 0, DAY, NULL, AT(pool, hold_down) },
 
 	{ "policy", "match", KIND_PREFIX, LIST, "0.0.0.0/0", ANY, NULL, AT(policy, match) },

@@ -36,7 +36,7 @@ struct conf_list {
 struct conf_gateway {
 	struct conf_list listen, transports, local_networks;
 	struct conf_number tunnel_endpoint, registration_lease, query_authoritative,
-		sandbox;
+		sandbox, listen_rsip_ike;
 	struct conf_string state_dir, control_socket, user;
 	struct conf_number tcp_connections, tcp_connections_per_host, tcp_idle, tcp_stall;
 	int line;
@@ -51,7 +51,7 @@ struct conf_dataplane {
 };
 struct conf_pool {
 	struct conf_list addresses, dedicated, ports, spis;
-	struct conf_number hold_down;
+	struct conf_number hold_down, exclusive_500;
 	int line;
 };
 struct conf_policy {

@@ -7,6 +7,7 @@
 
 #include "dataplane/core/icmp.h"
 #include "dataplane/core/verdict.h"
+#include "dataplane/opening.h"
 #include "dataplane/pass.h"
 
 #include <string.h>
@@ -69,14 +70,65 @@ static struct tlease *only_host(struct pass *s, enum learned_kind kind, uint32_t
 	return talks_with(s, kind, host, peer);
 }
 
+/* Who has port 500 of this address for itself (RFC 3104 appendix G), or NULL. */
+static struct tlease *exclusive_owner(const struct pass *s, const struct taddr *a)
+{
+	return a && s->flow.dport == FLOW_IKE_PORT ? pass_by_port(s, a, FLOW_IKE_PORT)
+						   : NULL;
+}
+
+/* The listener for this identity.  Here, and only here, a cookie is learned from outside.
+ */
+static struct tlease *listener(
+	struct pass *s, const struct flow_ike *ike, const uint8_t *id, size_t len)
+{
+	const struct learned_key key = { s->ip.dst, ike->initiator[0], ike->initiator[1],
+		0 };
+	struct tlease *l =
+		len ? tables_by_identity(&s->f->tables, s->ip.dst, id, len) : NULL;
+
+	struct learned *e = l ? learned_refresh(&s->f->tables.learned[LEARNED_IKE], &key,
+					l, s->ip.src, s->now_ms)
+			      : NULL;
+
+	if (!e)
+		return NULL;
+	e->begun = true;
+	return l;
+}
+
+/*
+ * IKE that a peer begins.  Who listens for this peer by name comes before who has the
+ * whole port, and that before who takes any peer.  Else it is phase 1 anew, of a peer
+ * that a host knows already (appendix E): dropped, unless the operator wants it to go to
+ * the only host that talks with the peer; then the cookie is learned from its answer.
+ */
+static struct tlease *opened_by_peer(
+	struct pass *s, const struct taddr *a, const struct flow_ike *ike)
+{
+	static const uint8_t anybody[] = { 0 };
+	const uint8_t *p = pass_payload(s) + 8;
+	uint8_t id[IKE_ID_MAX];
+	size_t len;
+	struct tlease *l;
+
+	if (s->flow.dport == FLOW_NATT_PORT)
+		p += 4;
+	len = opening_identity(p, pass_end(s), id, sizeof id);
+	l = listener(s, ike, id, len);
+	l = l ? l : exclusive_owner(s, a);
+	l = l ? l : listener(s, ike, anybody, sizeof anybody);
+	if (!l && s->f->ike_only_host)
+		l = only_host(s, LEARNED_IKE, s->ip.src);
+	return l;
+}
+
 /*
  * By initiator cookie.  An IKE SA that the peer rekeyed has the peer's cookie there; then
  * the responder's shows the host.  Each is a cookie that the host used, or one that
  * begins with an SPI it holds, as hosts are told to choose them: after a rekeying by the
  * host its new cookie was so far seen in ciphertext only, and the peer may speak first.
- * Without a responder cookie it is a new session, as when the peer does phase 1 anew:
- * dropped (RFC 3104 appendix E), or where the operator wants it so, for the only host
- * that talks with this peer.  The cookie is learned from that host's answer.
+ * Without a responder cookie it is a new session.
  */
 static struct tlease *in_cookies(
 	struct pass *s, const struct taddr *a, const struct flow_ike *ike)
@@ -93,9 +145,10 @@ static struct tlease *in_cookies(
 		return e->owner;
 	}
 	if (!(ike->responder[0] | ike->responder[1]))
-		return s->f->ike_only_host ? only_host(s, LEARNED_IKE, s->ip.src) : NULL;
+		return opened_by_peer(s, a, ike);
 	l = by_prefix(s, a, ike->initiator);
-	return l ? l : by_prefix(s, a, ike->responder);
+	l = l ? l : by_prefix(s, a, ike->responder);
+	return l ? l : exclusive_owner(s, a);
 }
 
 static enum dp_reason in_ike(struct pass *s, const struct taddr *a, struct tlease **lease)
@@ -184,8 +237,8 @@ static struct tlease *in_icmp_reply(struct pass *s)
 
 static enum dp_reason in_ports(struct pass *s, const struct taddr *a, struct tlease **l)
 {
-	*l = a ? tables_by_port(a, s->flow.dport) : NULL;
-	if (*l)
+	*l = a ? pass_by_port(s, a, s->flow.dport) : NULL;
+	if (*l && s->flow.dport != FLOW_IKE_PORT)
 		return DP_OK;
 	return is_ike_port(&s->flow, s->flow.dport) ? in_ike(s, a, l) : DP_NO_BIND;
 }
@@ -229,7 +282,8 @@ static enum dp_reason in_policy(struct pass *s, const struct tlease **l)
 
 	if (s->flow.kind == FLOW_ICMP_ERROR || s->flow.kind == FLOW_ICMP_REPLY)
 		return DP_OK;
-	if (is_ike_port(&s->flow, s->flow.dport) && (*l)->method == METHOD_RSIPSEC)
+	if (is_ike_port(&s->flow, s->flow.dport) &&
+		((*l)->method == METHOD_RSIPSEC || (*l)->method == METHOD_IKE))
 		s->flow.kind = FLOW_SPI; /* judged by address alone */
 	if (s->flow.kind == FLOW_PORTS)
 		r = pass_remote(s, s->flow.dport, 0, s->ip.src, s->flow.sport, l);

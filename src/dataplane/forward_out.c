@@ -14,6 +14,7 @@
 
 #define METHODS_ANY    (~0U)
 #define METHODS_IPSEC  (1U << METHOD_RSIPSEC | 1U << METHOD_RSA_IP)
+#define METHODS_IKE    (METHODS_IPSEC | 1U << METHOD_IKE)
 
 /*
  * A lease of the host on this source address, of one of these methods, in this tunnel,
@@ -64,7 +65,7 @@ static enum dp_reason out_ike(struct pass *s)
 
 	/* Judged by address: the policy names the port of the application, not of IKE. */
 	s->flow.kind = FLOW_SPI;
-	enum dp_reason r = pick_or(s, METHODS_IPSEC, DP_ADDRPORT_UNALLOWED, &l);
+	enum dp_reason r = pick_or(s, METHODS_IKE, DP_ADDRPORT_UNALLOWED, &l);
 	if (r)
 		return r;
 	flow_parse_ike(
@@ -84,7 +85,7 @@ static enum dp_reason out_ike(struct pass *s)
 
 static enum dp_reason out_ports(struct pass *s, const struct taddr *a)
 {
-	const struct tlease *l = tables_by_port(a, s->flow.sport);
+	const struct tlease *l = pass_by_port(s, a, s->flow.sport);
 
 	if (!l || l->host != s->host) {
 		bool shared = s->flow.proto == IP4_UDP &&

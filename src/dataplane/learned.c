@@ -208,6 +208,7 @@ struct learned *learned_refresh(struct learned_table *t, const struct learned_ke
 		htab_add(&t->keys, e);
 	}
 	own(t, e, owner);
+	e->begun = false;
 	e->seen_ms = now_ms;
 	TAILQ_INSERT_TAIL(age_list(t, e), e, by_age);
 	if (!known)
@@ -222,7 +223,7 @@ struct learned *learned_refresh(struct learned_table *t, const struct learned_ke
 
 void learned_settle(struct learned_table *t, struct learned *e)
 {
-	if (e->settled)
+	if (e->settled || e->begun)
 		return;
 	TAILQ_REMOVE(&t->young, e, by_age);
 	e->settled = true;

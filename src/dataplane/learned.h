@@ -33,6 +33,7 @@ struct learned {
 	TAILQ_ENTRY(learned) by_age;
 	uint64_t seen_ms; /* last packet from the host */
 	bool settled;     /* answered: no longer aged or evicted for its age */
+	bool begun;       /* by the peer, and the host has said nothing yet */
 	uint8_t n_peers;
 	uint32_t peer[LEARNED_PEERS];
 };

@@ -99,6 +99,13 @@ bool pass_join(struct pass *s, struct reasm *r, uint32_t realm)
 	}
 }
 
+struct tlease *pass_by_port(const struct pass *s, const struct taddr *a, uint16_t port)
+{
+	if (port == FLOW_IKE_PORT && s->flow.proto != IP4_UDP)
+		return NULL;
+	return tables_by_port(a, port);
+}
+
 static enum dp_reason judge(const struct pass *s, const struct tlease *l,
 	enum tunnel_type tunnel, uint32_t remote, uint16_t remote_port)
 {

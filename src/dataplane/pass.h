@@ -60,6 +60,12 @@ bool pass_tunnel(struct forward *f, const uint8_t *p, const struct ip4 *ip,
 bool pass_quoted(const struct pass *s, struct ip4 *ip, struct flow *flow);
 
 /*
+ * The lease of a port, or NULL.  Port 500 is IKE's, so who leases it (RFC 3104 appendix
+ * G) has it for UDP.
+ */
+struct tlease *pass_by_port(const struct pass *s, const struct taddr *a, uint16_t port);
+
+/*
  * A port's lease is l; may it be used with this remote, in this tunnel (0: any)?  Where
  * the host's leases share the port, one that allows suffices (A-D-03 of the catalogue):
  * *l becomes that one, else the one that got furthest.

@@ -19,7 +19,14 @@ struct spi_block {
 	uint32_t address, first, len; /* key: Nb, first SPI, prefix length */
 	struct tlease *lease;
 };
+/* An identity of IKE initiators that a host listens for. */
+struct identity {
+	struct htab_node node;
+	uint32_t address, hash[2]; /* key */
+	struct tlease *lease;
+};
 #define SPI_KEY  (3 * sizeof(uint32_t))
+#define ID_KEY   (3 * sizeof(uint32_t))
 #define PAIR_KEY (2 * sizeof(uint32_t))
 
 int tables_init(struct tables *t, uint32_t max_ike, uint64_t secret)
@@ -32,6 +39,7 @@ int tables_init(struct tables *t, uint32_t max_ike, uint64_t secret)
 	err = err ? err : htab_init(&t->hosts, sizeof(uint32_t), secret);
 	err = err ? err : htab_init(&t->addresses, sizeof(uint32_t), secret);
 	err = err ? err : htab_init(&t->spis, SPI_KEY, secret);
+	err = err ? err : htab_init(&t->identities, ID_KEY, secret);
 	for (int k = 0; k < LEARNED_KINDS && !err; k++)
 		err = learned_init(&t->learned[k], (enum learned_kind)k,
 			k == LEARNED_IKE ? max_ike : 0, secret);
@@ -209,6 +217,84 @@ static void del_ports(struct taddr *a, const struct tpair *pair, const struct tl
 	}
 }
 
+/* --- identities ----------------------------------------------------------------------
+ */
+
+#define ID_FQDN      2 /* RFC 2407 section 4.6.2.1 */
+#define ID_USER_FQDN 3
+
+/* Names are the same in upper and lower case. */
+static uint8_t plain(uint8_t type, uint8_t byte)
+{
+	bool name = type == ID_FQDN || type == ID_USER_FQDN;
+
+	return name && byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + ('a' - 'A')) : byte;
+}
+
+/* Keyed: hosts and peers choose identities.  Whose it is decides same_identity(). */
+static struct identity *identity_find(const struct tables *t, uint32_t address,
+	const uint8_t *id, size_t len, uint32_t key[3])
+{
+	uint64_t h = t->identities.secret;
+
+	for (size_t i = 0; i < len; i++) {
+		h = (h ^ plain(id[0], id[i])) * 0x9e3779b97f4a7c15;
+		h ^= h >> 29;
+	}
+	key[0] = address;
+	key[1] = (uint32_t)(h >> 32);
+	key[2] = (uint32_t)h;
+	return htab_find(&t->identities, key);
+}
+
+static bool same_identity(const struct tlease *l, const uint8_t *id, size_t len)
+{
+	if (l->ike_id_len != len || l->ike_id[0] != id[0])
+		return false;
+	for (size_t i = 1; i < len; i++)
+		if (plain(id[0], l->ike_id[i]) != plain(id[0], id[i]))
+			return false;
+	return true;
+}
+
+struct tlease *tables_by_identity(
+	const struct tables *t, uint32_t address, const uint8_t *id, size_t len)
+{
+	uint32_t key[3];
+	const struct identity *i = identity_find(t, address, id, len, key);
+
+	return i && same_identity(i->lease, id, len) ? i->lease : NULL;
+}
+
+static int add_identity(struct tables *t, struct tlease *l)
+{
+	struct identity *i = l->ike_id_len ? calloc(1, sizeof *i) : NULL;
+	uint32_t key[3];
+
+	if (!l->ike_id_len)
+		return 0;
+	if (!i)
+		return -ENOMEM;
+	(void)identity_find(t, l->address, l->ike_id, l->ike_id_len, key);
+	memcpy(&i->address, key, sizeof key);
+	i->lease = l;
+	htab_add(&t->identities, i);
+	return 0;
+}
+
+static void del_identity(struct tables *t, const struct tlease *l)
+{
+	uint32_t key[3];
+	struct identity *i = l->ike_id_len ? identity_find(t, l->address, l->ike_id,
+						     l->ike_id_len, key)
+					   : NULL;
+
+	if (!i || i->lease != l)
+		return;
+	htab_del(&t->identities, i);
+	free(i);
+}
+
 /* Find by key or make an entry of this size. */
 static void *find_or_new(struct htab *t, const uint32_t *key, size_t size)
 {
@@ -242,6 +328,7 @@ static void unindex(struct tables *t, struct tlease *l)
 	if (a) {
 		del_ports(a, p, l);
 		del_spis(t, a, l);
+		del_identity(t, l);
 		if (a->whole == l)
 			a->whole = NULL;
 		a->n--;
@@ -279,6 +366,7 @@ static int index_lease(struct tables *t, struct tlease *l)
 	int err = a && p && h ? 0 : -ENOMEM;
 	err = err ? err : add_ports(a, l);
 	err = err ? err : add_spis(t, a, l);
+	err = err ? err : add_identity(t, l);
 	if (!err && l->method == METHOD_RSA_IP)
 		a->whole = l;
 	if (err)
@@ -290,6 +378,7 @@ static void lease_free(struct tlease *l)
 {
 	free(l->ports);
 	free(l->spis);
+	free(l->ike_id);
 	free(l);
 }
 
@@ -319,9 +408,13 @@ static struct tlease *lease_new(const struct lease *from)
 	l->n_ports = from->n_ports;
 	l->spis = copy_ranges(from->spis, from->n_spis);
 	l->n_spis = from->n_spis;
+	l->ike_id = malloc(from->ike_id_len ? from->ike_id_len : 1);
+	l->ike_id_len = from->ike_id_len;
+	if (l->ike_id && from->ike_id_len)
+		memcpy(l->ike_id, from->ike_id, from->ike_id_len);
 	for (int k = 0; k < LEARNED_KINDS; k++)
 		learned_owner_init(&l->learned[k]);
-	if (!l->ports || !l->spis) {
+	if (!l->ports || !l->spis || !l->ike_id) {
 		lease_free(l);
 		return NULL;
 	}
@@ -342,9 +435,15 @@ static bool clashes(
 {
 	const struct taddr *a = tables_address(t, l->address);
 	const struct tlease *at;
+	uint32_t key[3];
 
 	if (!a)
 		return false;
+	const struct identity *id = l->ike_id_len ? identity_find(t, l->address,
+							    l->ike_id, l->ike_id_len, key)
+						  : NULL;
+	if (id && id->lease != but)
+		return true;
 	if (l->method == METHOD_RSA_IP && a->whole && a->whole != but)
 		return true;
 	for (size_t i = 0; i < l->n_ports; i++) {
@@ -376,7 +475,9 @@ static bool same_keys(const struct tlease *old, const struct lease *l)
 	return old->host == l->host && old->address == l->address &&
 	       old->method == l->method &&
 	       same_ranges(old->ports, old->n_ports, l->ports, l->n_ports) &&
-	       same_ranges(old->spis, old->n_spis, l->spis, l->n_spis);
+	       same_ranges(old->spis, old->n_spis, l->spis, l->n_spis) &&
+	       old->ike_id_len == l->ike_id_len &&
+	       (l->ike_id_len == 0 || memcmp(old->ike_id, l->ike_id, l->ike_id_len) == 0);
 }
 
 static void drop(struct tables *t, struct tlease *l)
@@ -457,11 +558,13 @@ void tables_fini(struct tables *t)
 	htab_clear(&t->pairs, free);
 	htab_clear(&t->hosts, free);
 	htab_clear(&t->spis, free);
+	htab_clear(&t->identities, free);
 	htab_fini(&t->leases);
 	htab_fini(&t->pairs);
 	htab_fini(&t->hosts);
 	htab_fini(&t->addresses);
 	htab_fini(&t->spis);
+	htab_fini(&t->identities);
 	for (int k = 0; k < LEARNED_KINDS; k++)
 		learned_fini(&t->learned[k]);
 }

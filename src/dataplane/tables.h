@@ -23,6 +23,8 @@ struct tlease {
 	struct remote remote;
 	struct range *ports, *spis;
 	size_t n_ports, n_spis;
+	uint8_t *ike_id; /* METHOD_IKE: ID type, data */
+	uint16_t ike_id_len;
 	bool shares;   /* a port, with another lease of this host (LISTEN) */
 	uint64_t mark; /* the driver's own; 0 in a new lease and after a change of its
 			  keys */
@@ -61,7 +63,7 @@ struct taddr {
 };
 
 struct tables {
-	struct htab leases, pairs, hosts, addresses, spis;
+	struct htab leases, pairs, hosts, addresses, spis, identities;
 	struct learned_table learned[LEARNED_KINDS];
 	size_t max_leases;
 };
@@ -91,3 +93,7 @@ struct tlease *tables_next_by_port(
 unsigned int tables_block_at(uint64_t lo, uint64_t hi);
 struct tlease *tables_lease(const struct tables *t, uint32_t bind_id);
 struct tlease *tables_by_spi(const struct tables *t, const struct taddr *a, uint32_t spi);
+/* The listener on this address for an initiator's identity: ID type, then data; or NULL.
+ */
+struct tlease *tables_by_identity(
+	const struct tables *t, uint32_t address, const uint8_t *id, size_t len);

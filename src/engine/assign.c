@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+_Static_assert(RSIP_IKE_IDENTITY_MAX == IKE_ID_MAX, "what is granted is leased");
+
 static enum lease_method method_of(uint8_t type)
 {
 	switch (type) {
@@ -23,6 +25,8 @@ static enum lease_method method_of(uint8_t type)
 		return METHOD_LISTEN;
 	case MSG_ASSIGN_REQUEST_RSIPSEC:
 		return METHOD_RSIPSEC;
+	case MSG_LISTEN_REQUEST_IKE:
+		return METHOD_IKE;
 	default:
 		return METHOD_RSAP_IP;
 	}
@@ -78,7 +82,9 @@ static void ask(struct engine *e, const struct request *q, struct place *p)
 		.v6 = m->local.type == ADDR_IPV6,
 		.address = m->local.v4,
 		.port_form = FORM_DONT_NEED,
-		.spi_form = FORM_DONT_NEED };
+		.spi_form = FORM_DONT_NEED,
+		.ike_id = m->ike_identity,
+		.ike_id_len = m->ike_identity_len };
 	if (m->has & HAS_LOCAL_PORTS)
 		ask_ports(e, &m->local_ports, p);
 	if (m->has & HAS_SPI)
@@ -135,6 +141,7 @@ static void put_spis(struct engine *e, const struct place *p,
 static void put_remote(
 	const struct wire_msg *asked, enum remote_flow flow, struct wire_msg *m)
 {
+	m->has |= HAS_REMOTE | HAS_REMOTE_PORTS;
 	m->remote = (struct wire_addr){ .type = ADDR_IPV4, .dont_care = true };
 	m->remote_ports = (struct wire_ports){ .form = FORM_DONT_CARE, .number = 1 };
 	if (flow != REMOTE_NONE)
@@ -143,19 +150,29 @@ static void put_remote(
 		m->remote_ports = asked->remote_ports;
 }
 
+/* LISTEN_RSIP_IKE names its peer by identity alone. */
+static void put_identity(const struct place *p, struct wire_msg *m)
+{
+	m->has |= HAS_IKE_IDENTITY;
+	m->ike_identity = p->ike_id;
+	m->ike_identity_len = p->ike_id_len;
+}
+
 static void put_grant(struct engine *e, const struct request *q, const struct place *p,
 	const struct bind_grant *g, struct wire_msg *m)
 {
 	*m = (struct wire_msg){ .type = (uint8_t)(q->msg.type + 1),
-		.has = HAS_CLIENT_ID | HAS_BIND_ID | HAS_LOCAL | HAS_REMOTE |
-		       HAS_REMOTE_PORTS | HAS_LEASE | HAS_TUNNEL,
+		.has = HAS_CLIENT_ID | HAS_BIND_ID | HAS_LOCAL | HAS_LEASE | HAS_TUNNEL,
 		.client_id = q->reg->client_id,
 		.bind_id = g->id,
 		.lease_s = (uint32_t)((g->expires_ms - g->granted_ms) / 1000),
 		.tunnels = { (uint8_t)g->tunnel },
 		.n_tunnels = 1,
 		.local = { .type = ADDR_IPV4, .v4 = p->addr->address } };
-	put_remote(&q->msg, g->remote.flow, m);
+	if (p->method == METHOD_IKE)
+		put_identity(p, m);
+	else
+		put_remote(&q->msg, g->remote.flow, m);
 	if (q->msg.has & HAS_LOCAL_PORTS) {
 		m->has |= HAS_LOCAL_PORTS;
 		put_ports(e, p, &q->msg.local_ports, &m->local_ports);
@@ -217,7 +234,9 @@ static uint16_t grant(struct engine *e, struct request *q, const struct place *p
 		.ports = p->ports,
 		.spis = p->spis,
 		.n_ports = p->n_port_ranges,
-		.n_spis = p->n_spi_ranges };
+		.n_spis = p->n_spi_ranges,
+		.ike_id = p->ike_id,
+		.ike_id_len = p->ike_id_len };
 	const struct wire_addr *asked = &q->msg.remote;
 	struct wire_msg m;
 	struct bind *b;

@@ -5,6 +5,7 @@
 #include "engine/bind.h"
 
 #include "engine/emit.h"
+#include "engine/ike.h"
 #include "engine/policy.h"
 #include "engine/pool.h"
 #include "engine/reg.h"
@@ -92,6 +93,8 @@ static void take(struct engine *e, struct bind *b)
 	if (!b->note)
 		take_ports(b);
 	take_spis(e, b);
+	if (b->ike_id_len > 0)
+		ike_add(e, b);
 	if (is_whole(b))
 		b->addr->owner = b;
 	pool_claim(e, b->addr);
@@ -104,10 +107,11 @@ static struct bind *bind_alloc(struct engine *e, const struct bind_grant *g)
 	struct bind *b;
 
 	if (timers_reserve(&e->timers, 2) != 0 || table_reserve(&e->binds, 1) != 0 ||
-		span_stock_reserve(&e->spans, g->n_spis) != 0 ||
+		span_stock_reserve(&e->spans, g->n_spis) != 0 || ike_reserve(e) != 0 ||
 		(g->n_ports > 0 && pool_reserve_ports(g->addr) != 0))
 		return NULL;
-	b = malloc(sizeof(*b) + (g->n_ports + g->n_spis) * sizeof(b->ranges[0]));
+	b = malloc(sizeof(*b) + (g->n_ports + g->n_spis) * sizeof(b->ranges[0]) +
+		   g->ike_id_len);
 	if (b == NULL)
 		return NULL;
 	*b = (struct bind){ .timer.kind = TIMER_BIND,
@@ -120,12 +124,15 @@ static struct bind *bind_alloc(struct engine *e, const struct bind_grant *g)
 		.n_spi_ranges = (uint32_t)g->n_spis,
 		.n_ports = (uint32_t)ranges_count(g->ports, g->n_ports),
 		.n_spis = (uint32_t)ranges_count(g->spis, g->n_spis),
+		.ike_id_len = g->ike_id_len,
 		.method = (uint8_t)g->method,
 		.tunnel = (uint8_t)g->tunnel };
 	if (g->n_ports > 0)
 		memcpy(b->ranges, g->ports, g->n_ports * sizeof(b->ranges[0]));
 	if (g->n_spis > 0)
 		memcpy(b->ranges + g->n_ports, g->spis, g->n_spis * sizeof(b->ranges[0]));
+	if (g->ike_id_len > 0)
+		memcpy(b->ranges + g->n_ports + g->n_spis, g->ike_id, g->ike_id_len);
 	if (g->name_len > 0 && name_add(e, b, g->name, g->name_len) != 0) {
 		free(b);
 		return NULL;
@@ -181,6 +188,8 @@ static void give(struct engine *e, struct bind *b, uint64_t now_ms)
 	struct reg *r = b->reg;
 
 	list_del(r, b); /* before its ports: bind_holds_port() means the others */
+	if (b->ike_id_len > 0)
+		ike_del(e, b);
 	if (!b->note)
 		give_ports(e, b, now_ms);
 	for (size_t i = 0; i < b->n_spi_ranges; i++)

@@ -19,6 +19,8 @@ struct bind_grant {
 	struct pool_addr *addr;
 	const struct range *ports, *spis; /* sorted, disjoint */
 	size_t n_ports, n_spis;
+	const uint8_t *ike_id; /* METHOD_IKE; held by no other binding of the address */
+	uint16_t ike_id_len;
 };
 
 /*

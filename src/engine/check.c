@@ -4,6 +4,7 @@
 #include "engine/check.h"
 
 #include "engine/bind.h"
+#include "engine/ike.h"
 #include "engine/pool.h"
 #include "engine/reg.h"
 
@@ -49,6 +50,10 @@ static bool check_bind(struct check *c, const struct reg *r, const struct bind *
 	if (b->n_ports != ranges_count(bind_ports(b), b->n_port_ranges) ||
 		b->n_spis != ranges_count(bind_spis(b), b->n_spi_ranges))
 		return fault(c, "bind %u miscounts its ranges", b->id);
+	if ((b->ike_id_len > 0) != (b->method == METHOD_IKE) ||
+		(b->ike_id_len > 0 && ike_find(c->e, b->addr->address, bind_ike_id(b),
+					      b->ike_id_len) != b))
+		return fault(c, "the identity of bind %u is not found", b->id);
 	return true;
 }
 

@@ -39,7 +39,8 @@ static bool dup_name(const char **to, const char *from)
 static bool pool_copy(struct engine_pool *to, const struct engine_pool *from)
 {
 	*to = (struct engine_pool){ .hold_down_s = from->hold_down_s,
-		.address_hold_down_s = from->address_hold_down_s };
+		.address_hold_down_s = from->address_hold_down_s,
+		.exclusive_500 = from->exclusive_500 };
 	to->n_shared = from->n_shared;
 	to->n_dedicated = from->n_dedicated;
 	to->n_ports = from->n_ports;

@@ -8,6 +8,7 @@ static const char *const methods[METHODS] = {
 	[METHOD_RSAP_IP] = "rsap-ip",
 	[METHOD_RSIPSEC] = "rsipsec",
 	[METHOD_LISTEN] = "listen",
+	[METHOD_IKE] = "listen-ike",
 };
 
 static const char *const tunnels[] = {

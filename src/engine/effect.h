@@ -19,6 +19,7 @@ enum lease_method {
 	METHOD_RSAP_IP,
 	METHOD_RSIPSEC,
 	METHOD_LISTEN,
+	METHOD_IKE, /* IKE that a peer begins, by its identity */
 	METHODS
 };
 enum tunnel_type { TUNNEL_IPIP = 1, TUNNEL_GRE = 2, TUNNEL_L2TP = 3 };
@@ -53,6 +54,8 @@ struct remote {
 	uint32_t more[REMOTE_MORE_MAX];
 };
 
+#define IKE_ID_MAX 256
+
 /* A binding: what one host holds under one Bind ID. */
 struct lease {
 	uint32_t client_id;
@@ -71,6 +74,8 @@ struct lease {
 	uint8_t remote_name_len; /* 0: none; not terminated */
 	/* May lie before the clock's start (a reboot since): its differences are signed.
 	 */
+	const uint8_t *ike_id; /* METHOD_IKE: ID type, then data (RFC 2407 4.6.2) */
+	uint16_t ike_id_len;   /* 0 with every other method */
 	uint64_t granted_ms;
 	uint64_t expires_ms;
 };

@@ -20,6 +20,8 @@ struct lease emit_lease(const struct bind *b)
 		.remote = b->remote,
 		.remote_name = b->named != NULL ? b->named->name : NULL,
 		.remote_name_len = b->named != NULL ? b->named->len : 0,
+		.ike_id = b->ike_id_len > 0 ? bind_ike_id(b) : NULL,
+		.ike_id_len = b->ike_id_len,
 		.granted_ms = b->granted_ms,
 		.expires_ms = b->timer.at_ms,
 	};

@@ -50,7 +50,7 @@ struct engine *engine_new(
 	e->strangers_seed = e->random.next(&e->random);
 	e->regs.seed = e->random.next(&e->random);
 	e->hosts.seed = e->conns.seed = e->binds.seed = e->tombs.seed = e->regs.seed;
-	e->addrs.seed = e->asked.seed = e->regs.seed;
+	e->addrs.seed = e->asked.seed = e->ike.seed = e->regs.seed;
 	e->queries = malloc(QUERIES_MAX * sizeof(*e->queries));
 	if (e->queries == NULL || conf_copy(&e->conf, conf) != 0 ||
 		pool_reload(e, &e->conf) != 0) {
@@ -84,6 +84,7 @@ void engine_free(struct engine *e)
 	table_fini(&e->binds);
 	table_fini(&e->tombs);
 	table_fini(&e->asked);
+	table_fini(&e->ike);
 	/* Every row has a timer. */
 	for (size_t i = 0; i < timers_count(&e->timers); i++)
 		row_free(timers_at(&e->timers, i));
@@ -172,6 +173,7 @@ static const struct {
 	[MSG_QUERY_REQUEST] = { query_on_request },
 	[MSG_LISTEN_REQUEST] = { assign_on_request },
 	[MSG_ASSIGN_REQUEST_RSIPSEC] = { assign_on_request },
+	[MSG_LISTEN_REQUEST_IKE] = { assign_on_request },
 };
 
 /* V2, V3: is it one message of our version? */
@@ -207,7 +209,8 @@ static uint16_t decode(struct engine *e, struct request *q)
 	if (!policy_serves(e, policy_find(&e->conf, q->from->addr), q->bytes[1]))
 		error = RSIP_UNSUPPORTED_MESSAGE;
 	if (error == 0)
-		error = wire_decode(q->bytes, q->len, SIDE_GATEWAY, udp, &q->msg);
+		error = (e->conf.listen_rsip_ike ? wire_decode_private : wire_decode)(
+			q->bytes, q->len, SIDE_GATEWAY, udp, &q->msg);
 	if (error != 0) {
 		find_counter(q);
 		return error;

@@ -21,6 +21,7 @@ struct engine_pool {
 	size_t n_ports;
 	const struct range *spis; /* leasable SPIs, 256 and up */
 	size_t n_spis;
+	bool exclusive_500;           /* one host of an address may lease port 500 */
 	uint32_t hold_down_s;         /* of ports and SPIs */
 	uint32_t address_hold_down_s; /* of whole addresses; usually 0 */
 };
@@ -58,6 +59,7 @@ struct engine_conf {
 	bool query_authoritative; /* what lies outside of them is remote */
 	uint32_t tunnel_endpoint; /* 0: not sent */
 	bool udp, tcp;            /* transports served */
+	bool listen_rsip_ike;     /* LISTEN_RSIP_IKE, of private use, is served */
 	/* 0 in one of these means its default. */
 	uint32_t registration_lease_s;                  /* 3600 */
 	uint32_t unregistered_rate, unregistered_burst; /* errors to strangers: 20, 100 */

@@ -6,10 +6,12 @@
 #include "engine/place.h"
 
 #include "engine/bind.h"
+#include "engine/ike.h"
 #include "engine/pool.h"
 #include "engine/rest.h"
 
-#define SAMPLES 4
+#define SAMPLES  4
+#define IKE_PORT 500
 
 /* --- quotas --- */
 
@@ -39,13 +41,20 @@ static uint16_t check_named_port(
 	return RSIP_LOCAL_ADDRPORT_INUSE;
 }
 
+/* Port 500 is shared, unless it may be one host's (RFC 3104 appendix G). */
+static bool is_exclusive(const struct place *p, const struct pool_addr *a, uint32_t port)
+{
+	return port == IKE_PORT && a->pool != NULL && a->pool->conf->exclusive_500 &&
+	       (p->method == METHOD_RSAP_IP || p->method == METHOD_LISTEN);
+}
+
 static uint16_t check_named_ports(const struct place *p, const struct pool_addr *a)
 {
 	uint16_t error = 0;
 
 	for (size_t i = 0; i < p->n_port_ranges; i++)
 		for (uint32_t port = p->ports[i].lo; port <= p->ports[i].hi; port++) {
-			if (!pool_has_port(a, port))
+			if (!pool_has_port(a, port) && !is_exclusive(p, a, port))
 				return RSIP_LOCAL_ADDRPORT_UNALLOWED;
 			if (error == 0)
 				error = check_named_port(p, a, port);
@@ -108,6 +117,9 @@ static uint16_t try_addr(
 {
 	uint16_t error = a->owner != NULL ? RSIP_LOCAL_ADDR_INUSE : 0;
 
+	if (error == 0 && p->method == METHOD_IKE &&
+		ike_find(e, a->address, p->ike_id, p->ike_id_len) != NULL)
+		error = RSIP_LOCAL_ADDRPORT_INUSE;
 	if (error == 0)
 		error = check_ports(p, a, scarce);
 	if (error == 0)

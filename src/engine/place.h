@@ -17,6 +17,8 @@ struct place {
 	/* asked when named, then granted; point into the engine's scratch */
 	struct range *ports, *spis;
 	size_t n_port_ranges, n_spi_ranges;
+	const uint8_t *ike_id; /* METHOD_IKE */
+	uint16_t ike_id_len;
 	/* granted */
 	struct pool_addr *addr;
 };

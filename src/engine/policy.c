@@ -31,6 +31,10 @@ bool policy_serves(const struct engine *e, const struct engine_policy *p, uint8_
 		return p == NULL || HAS_BIT(p->methods, METHOD_RSA_IP);
 	case MSG_ASSIGN_REQUEST_RSIPSEC: /* not for this host is 401, later */
 		return any_lists(&e->conf, METHOD_RSIPSEC);
+	case MSG_LISTEN_REQUEST_IKE: /* where it is off for all, it is unknown: 206 */
+		if (!e->conf.listen_rsip_ike)
+			return true;
+		/* fall through */
 	case MSG_LISTEN_REQUEST:
 		if (p != NULL)
 			return p->listen;
@@ -90,6 +94,7 @@ static uint16_t check_method(const struct engine_policy *p, uint8_t type)
 {
 	switch (type) {
 	case MSG_ASSIGN_REQUEST_RSIPSEC:
+	case MSG_LISTEN_REQUEST_IKE:
 		return HAS_BIT(p->methods, METHOD_RSIPSEC) ? 0 : RSIP_IPSEC_UNALLOWED;
 	case MSG_ASSIGN_REQUEST_RSA_IP:
 		return p->local_flow == LOCAL_MACRO ? 0 : RSIP_FLOW_POLICY_VIOLATION;
@@ -128,7 +133,9 @@ static uint16_t check_flow(const struct engine_policy *p, const struct wire_msg 
 	if (p->local_flow == LOCAL_MICRO && (m->has & HAS_LOCAL_PORTS) &&
 		l->form != FORM_DONT_NEED && l->number != 1)
 		return RSIP_FLOW_POLICY_VIOLATION;
-	if (p->remote_flow != REMOTE_NONE && m->remote.dont_care)
+	/* LISTEN_RSIP_IKE can name no remote. */
+	if (p->remote_flow != REMOTE_NONE &&
+		(m->remote.dont_care || !(m->has & HAS_REMOTE)))
 		return RSIP_FLOW_POLICY_VIOLATION;
 	if (p->remote_flow == REMOTE_MICRO &&
 		(r->form == FORM_DONT_NEED || r->form == FORM_DONT_CARE ||

@@ -7,6 +7,7 @@
 #include "engine/bind.h"
 #include "engine/emit.h"
 #include "engine/engine.h"
+#include "engine/ike.h"
 #include "engine/pool.h"
 #include "engine/reg.h"
 #include "engine/rest.h"
@@ -40,10 +41,13 @@ static bool is_sane(const struct lease *l)
 	if (l->bind_id == 0 || (unsigned int)l->method >= METHODS ||
 		l->remote.n_more > REMOTE_MORE_MAX ||
 		!are_ranges(l->ports, l->n_ports, 1, UINT16_MAX) ||
-		!are_ranges(l->spis, l->n_spis, 1, UINT32_MAX))
+		!are_ranges(l->spis, l->n_spis, 1, UINT32_MAX) ||
+		(l->ike_id_len > 0) != (l->method == METHOD_IKE) ||
+		l->ike_id_len > IKE_ID_MAX)
 		return false;
 	switch (l->method) {
 	case METHOD_RSA_IP:
+	case METHOD_IKE:
 		return l->n_ports == 0 && l->n_spis == 0;
 	case METHOD_RSIPSEC:
 		return l->n_spis > 0;
@@ -71,12 +75,15 @@ static bool clashes_whole(const struct reg *r, const struct pool_addr *a)
 	return a->n_binds != listeners || a->n_rests > 0;
 }
 
-static bool clashes(const struct reg *r, const struct lease *l, const struct pool_addr *a)
+static bool clashes(const struct engine *e, const struct reg *r, const struct lease *l,
+	const struct pool_addr *a)
 {
 	if (l->method == METHOD_RSA_IP)
 		return clashes_whole(r, a);
 	if (a->owner != NULL)
 		return l->method != METHOD_LISTEN || a->owner->reg != r;
+	if (l->method == METHOD_IKE)
+		return ike_find(e, l->address, l->ike_id, l->ike_id_len) != NULL;
 	for (size_t i = 0; i < l->n_ports; i++)
 		for (uint32_t p = l->ports[i].lo; p <= l->ports[i].hi; p++)
 			if (pool_is_busy(a, p) && !may_share_port(r, l, a, p))
@@ -97,6 +104,8 @@ static int put_back(struct engine *e, struct reg *r, struct pool_addr *a,
 		.remote = l->remote,
 		.name = l->remote_name,
 		.name_len = l->remote_name_len,
+		.ike_id = l->ike_id,
+		.ike_id_len = l->ike_id_len,
 		.granted_ms = l->granted_ms,
 		.now_ms = now_ms,
 		.expires_ms = l->expires_ms,
@@ -134,7 +143,7 @@ int engine_restore_lease(struct engine *e, const struct lease *l, uint64_t now_m
 	a = pool_find_or_drain(e, l->address);
 	if (a == NULL)
 		return -ENOMEM;
-	rc = clashes(r, l, a) ? ERR_EXISTS : put_back(e, r, a, l, now_ms);
+	rc = clashes(e, r, l, a) ? ERR_EXISTS : put_back(e, r, a, l, now_ms);
 	pool_settle(e, a);
 	return rc;
 }

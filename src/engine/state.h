@@ -73,9 +73,11 @@ struct bind {
 	uint32_t id;
 	uint32_t gateway;
 	struct remote remote;
-	struct named *named; /* NULL when the remote was no name */
+	struct named *named;   /* NULL when the remote was no name */
+	struct bind *ike_next; /* of the same hash */
 	uint32_t n_port_ranges, n_spi_ranges;
 	uint32_t n_ports, n_spis;
+	uint16_t ike_id_len; /* METHOD_IKE; the identity stands behind the ranges */
 	uint8_t method, tunnel;
 	bool note; /* holds no ports: its address is leased whole, to the same host */
 	struct range ranges[];
@@ -88,6 +90,11 @@ static inline const struct range *bind_ports(const struct bind *b)
 static inline const struct range *bind_spis(const struct bind *b)
 {
 	return b->ranges + b->n_port_ranges;
+}
+
+static inline const uint8_t *bind_ike_id(const struct bind *b)
+{
+	return (const uint8_t *)(bind_spis(b) + b->n_spi_ranges);
 }
 
 /* The last request a host sent over UDP, and its answer. */
@@ -166,6 +173,7 @@ struct engine {
 	struct table binds, tombs;       /* by ID; by host */
 	struct table addrs;              /* struct pool_addr */
 	struct table asked;              /* struct timer of who waits, by token */
+	struct table ike;                /* struct bind, by address and identity */
 	uint64_t token;                  /* the last one */
 	size_t waiting_bytes;
 	struct pool_addr **shared;    /* RSAP-IP, LISTEN, RSIPSEC */

@@ -7,6 +7,7 @@
 #include "gateway/control.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,13 +45,26 @@ static json_int_t remaining_s(uint64_t until_ms, uint64_t now_ms)
 	return until_ms > now_ms ? (json_int_t)((until_ms - now_ms) / 1000) : 0;
 }
 
+/* "TYPE:HEX" */
+static json_t *identity_json(const struct lease *l)
+{
+	char text[8 + 2 * IKE_ID_MAX];
+	int n = snprintf(text, sizeof(text), "%u:", (unsigned int)l->ike_id[0]);
+
+	for (size_t i = 1; i < l->ike_id_len && i < IKE_ID_MAX; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%02x",
+			(unsigned int)l->ike_id[i]);
+	return json_string(text);
+}
+
 json_t *control_lease_json(const struct lease *l, uint64_t now_ms)
 {
 	bool has_address = l->remote.flow != REMOTE_NONE && l->remote.addr != 0;
 	bool has_port = l->remote.flow == REMOTE_MICRO && l->remote.port != 0;
 	struct range port = { l->remote.port, l->remote.port };
 
-	return json_pack("{s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:s}",
+	json_t *json = json_pack(
+		"{s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:s}",
 		"client_id", (json_int_t)l->client_id, "bind_id", (json_int_t)l->bind_id,
 		"host", address_json(l->host), "method", lease_method_name(l->method),
 		"address", address_json(l->address), "ports",
@@ -60,6 +74,10 @@ json_t *control_lease_json(const struct lease *l, uint64_t now_ms)
 		has_port ? ranges_json(&port, 1, false) : json_null(), "tunnel",
 		tunnel_type_name(l->tunnel), "lease_remaining",
 		remaining_s(l->expires_ms, now_ms), "state", "held");
+
+	if (l->ike_id_len > 0 && json != NULL)
+		(void)json_object_set_new(json, "ike_identity", identity_json(l));
+	return json;
 }
 
 json_t *control_registration_json(const struct registration *r, uint64_t now_ms)

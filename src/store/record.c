@@ -211,7 +211,7 @@ int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 {
 	bool names = l->remote.n_more > 0 || l->remote_name_len > 0;
 	size_t start = to->len;
-	struct out o = begin(to, names ? 2 : 1);
+	struct out o = begin(to, l->ike_id_len > 0 ? 3 : names ? 2 : 1);
 
 	put_number(&o, l->client_id, 4);
 	put_number(&o, l->host, 4);
@@ -222,8 +222,12 @@ int record_lease_encode(struct record_bytes *to, const struct record_key *key,
 	put_number(&o, l->remote.flow, 1);
 	put_number(&o, l->remote.addr, 4);
 	put_number(&o, l->remote.port, 2);
-	if (names)
+	if (names || l->ike_id_len > 0)
 		put_names(&o, l);
+	if (l->ike_id_len > 0) {
+		put_number(&o, l->ike_id_len, 2);
+		put(&o, l->ike_id, l->ike_id_len);
+	}
 	put_number(&o, past_to_line(l->granted_ms, offset_ms), 8);
 	put_number(&o, to_line(l->expires_ms, offset_ms), 8);
 	put_number(&o, l->n_ports, 4);
@@ -429,6 +433,19 @@ static void get_names(struct in *i, struct lease *l)
 	i->at += n;
 }
 
+static void get_identity(struct in *i, struct lease *l)
+{
+	size_t n = get_number(i, 2);
+
+	if (i->bad || (size_t)(i->end - i->at) < n) {
+		i->bad = true;
+		return;
+	}
+	l->ike_id = i->at;
+	l->ike_id_len = (uint16_t)n;
+	i->at += n;
+}
+
 static int get_lease(struct in *i, uint64_t version, int64_t offset_ms,
 	struct record_ranges *ranges, struct lease *l)
 {
@@ -443,6 +460,8 @@ static int get_lease(struct in *i, uint64_t version, int64_t offset_ms,
 	l->remote.port = (uint16_t)get_number(i, 2);
 	if (version > 1)
 		get_names(i, l);
+	if (version > 2)
+		get_identity(i, l);
 	l->granted_ms = get_number(i, 8) - (uint64_t)offset_ms;
 	l->expires_ms = get_time(i, offset_ms);
 	l->n_ports = get_u32(i);

@@ -17,13 +17,14 @@
  * Version 2 of a lease has, behind the remote port, the number of further remote
  * addresses (1), these (4 each), the length of the remote's name (1) and the name.  A
  * lease that has neither is written as version 1, which an older program reads too.
+ * Version 3 has behind that the length of the identity of a METHOD_IKE lease (2) and it.
  *
  * Version 2 of a resting record has its time in the key, so that what comes to rest is
  * written side by side and what has rested is removed side by side; version 1 had it
  * behind the value's number, and is read still.
  */
 
-#define RECORD_VERSION 2 /* the newest that is known */
+#define RECORD_VERSION 3 /* the newest that is known */
 
 enum record_kind { RECORD_META, RECORD_REGISTRATION, RECORD_LEASE, RECORD_RESTING };
 

@@ -12,7 +12,8 @@ struct decoder {
 	unsigned int n_must;
 	unsigned int index; /* of the parameter in the message */
 	bool misordered;
-	uint8_t seen[WIRE_PARAM_TYPES]; /* how often; stops at 255 */
+	bool private;
+	uint8_t seen[WIRE_PARAM_ROWS]; /* how often; stops at 255 */
 	/* The query tuple that has begun, and the first fault of any. */
 	struct wire_query tuple;
 	unsigned int want; /* addresses that it still lacks */
@@ -103,7 +104,7 @@ static bool tuple_address(struct decoder *d, struct rd *value)
 
 static bool read_value(struct decoder *d, enum role role, struct rd *value)
 {
-	const struct param_spec *p = &param_specs[role_specs[role].param];
+	const struct param_spec *p = &param_specs[param_row(role_specs[role].param)];
 
 	if (role == ROLE_QUERY)
 		return tuple_begin(d, value);
@@ -121,13 +122,15 @@ static uint16_t take_param(struct decoder *d, uint8_t type, struct rd *value)
 	const struct param_spec *p = param_spec_find(type);
 	enum role role, last;
 
-	if (!p)
+	if (!p || (type >= RSIP_PRIVATE && !d->private))
 		return RSIP_ILLEGAL_PARAM;
-	role = msg_spec_role(d->spec, type, d->seen[type], &last);
+	uint8_t *seen = &d->seen[param_row(type)];
+
+	role = msg_spec_role(d->spec, type, *seen, &last);
 	if (!role)
 		return last ? RSIP_DUPLICATE_PARAM : RSIP_EXTRA_PARAM;
-	if (d->seen[type] < UINT8_MAX)
-		d->seen[type]++;
+	if (*seen < UINT8_MAX)
+		(*seen)++;
 	if (!is_legal_len(p, rd_left(value)) || !read_value(d, role, value))
 		return RSIP_BAD_PARAM;
 	d->m->has |= role_specs[role].has;
@@ -187,10 +190,9 @@ uint16_t wire_header(const uint8_t *bytes, size_t len, uint8_t *type)
 	return rd_u16(&r) == len && len >= RSIP_HEADER_LEN ? 0 : RSIP_BAD_MESSAGE;
 }
 
-uint16_t wire_decode(const uint8_t *bytes, size_t len, enum wire_side side, bool udp,
-	struct wire_msg *m)
+static uint16_t decode(struct decoder *d, const uint8_t *bytes, size_t len, bool udp)
 {
-	struct decoder d = { .side = side, .m = m };
+	struct wire_msg *m = d->m;
 	struct rd r = rd_init(bytes, len);
 	uint16_t error;
 
@@ -199,15 +201,32 @@ uint16_t wire_decode(const uint8_t *bytes, size_t len, enum wire_side side, bool
 	m->len = rd_u16(&r);
 	if (r.bad || m->len != len)
 		return RSIP_BAD_MESSAGE;
-	d.spec = msg_spec_find(m->type);
-	if (!d.spec || d.spec->to != side)
+	d->spec = msg_spec_find(m->type);
+	if (!d->spec || d->spec->to != d->side ||
+		(m->type >= RSIP_PRIVATE && !d->private))
 		return RSIP_ILLEGAL_MESSAGE;
-	while (d.spec->must[d.n_must])
-		d.n_must++;
+	while (d->spec->must[d->n_must])
+		d->n_must++;
 	if (!tiles(r))
 		return RSIP_BAD_MESSAGE;
-	error = take_params(&d, r);
-	return error ? error : check_whole(&d, udp);
+	error = take_params(d, r);
+	return error ? error : check_whole(d, udp);
+}
+
+uint16_t wire_decode(const uint8_t *bytes, size_t len, enum wire_side side, bool udp,
+	struct wire_msg *m)
+{
+	struct decoder d = { .side = side, .m = m };
+
+	return decode(&d, bytes, len, udp);
+}
+
+uint16_t wire_decode_private(const uint8_t *bytes, size_t len, enum wire_side side,
+	bool udp, struct wire_msg *m)
+{
+	struct decoder d = { .side = side, .m = m, .private = true };
+
+	return decode(&d, bytes, len, udp);
 }
 
 uint32_t wire_find_u32(const uint8_t *bytes, size_t len, uint8_t param, bool *found)

@@ -20,7 +20,7 @@ static void param_close(struct wr *w, size_t start)
 static void put_role(struct wr *w, const struct wire_msg *m, enum role role)
 {
 	const struct role_spec *rs = &role_specs[role];
-	const struct param_spec *p = &param_specs[rs->param];
+	const struct param_spec *p = &param_specs[param_row(rs->param)];
 
 	if (!(m->has & rs->has) || !rs->member)
 		return;
@@ -81,7 +81,7 @@ static bool is_role_legal(
 	const struct msg_spec *spec, const struct wire_msg *m, enum role role)
 {
 	const struct role_spec *rs = &role_specs[role];
-	const struct param_spec *p = &param_specs[rs->param];
+	const struct param_spec *p = &param_specs[param_row(rs->param)];
 	unsigned int n = role_count(m, role);
 	bool list = spec->many & rs->has;
 

@@ -32,6 +32,7 @@ enum wire_role { /* bits of wire_msg.has */
 	HAS_ENDPOINT = 1 << 13,
 	HAS_QUERY = 1 << 14,
 	HAS_VENDOR = 1 << 15,
+	HAS_IKE_IDENTITY = 1 << 16,
 };
 
 struct wire_addr {
@@ -90,6 +91,10 @@ struct wire_msg {
 	uint8_t methods[WIRE_METHODS_MAX];
 	uint8_t n_methods;
 	uint8_t flow_local, flow_remote;
+	/* ID type (RFC 2407 4.6.2.1; 0: any peer, no data) and data, as in an ID payload.
+	 */
+	const uint8_t *ike_identity;
+	uint16_t ike_identity_len;
 	/* The optional part as bytes: query tuples and vendor parameters are walked
 	 * there. */
 	const uint8_t *optional;
@@ -117,6 +122,9 @@ uint16_t wire_header(const uint8_t *bytes, size_t len, uint8_t *type);
  */
 uint16_t wire_decode(const uint8_t *bytes, size_t len, enum wire_side side, bool udp,
 	struct wire_msg *m);
+/* The same, and the messages and parameters of private use are known, too. */
+uint16_t wire_decode_private(const uint8_t *bytes, size_t len, enum wire_side side,
+	bool udp, struct wire_msg *m);
 
 /*
  * The first Message Counter of Length 4 up to the first parameter that does not fit, for

@@ -443,6 +443,45 @@ uint32_t wire_spi_at(const struct wire_spis *s, unsigned int i)
 	       at[3];
 }
 
+/* --- IKE Identity (private use) ---------------------------------------------------- */
+
+#define ID_ANY       0
+#define ID_IPV4_ADDR 1 /* RFC 2407 section 4.6.2.1 */
+#define ID_KEY_ID    11
+
+static bool ike_identity_read(struct rd *v, struct wire_msg *m, enum role role)
+{
+	(void)role;
+	m->ike_identity_len = (uint16_t)rd_left(v);
+	m->ike_identity = rd_take(v, m->ike_identity_len);
+	return true;
+}
+
+static void ike_identity_write(
+	struct wr *w, const struct wire_msg *m, enum role role, unsigned int i)
+{
+	(void)role;
+	(void)i;
+	wr_bytes(w, m->ike_identity, m->ike_identity_len);
+}
+
+/* Any peer has no data, every other type has some. */
+static bool ike_identity_legal(
+	const struct msg_spec *spec, const struct wire_msg *m, enum role role)
+{
+	uint8_t type;
+
+	(void)spec;
+	(void)role;
+	if (m->ike_identity_len < 1 || m->ike_identity_len > RSIP_IKE_IDENTITY_MAX)
+		return false;
+	type = m->ike_identity[0];
+	if (type == ID_ANY)
+		return m->ike_identity_len == 1;
+	return type <= ID_KEY_ID && m->ike_identity_len > 1 &&
+	       (type != ID_IPV4_ADDR || m->ike_identity_len == 5);
+}
+
 /* --- Query tuples ------------------------------------------------------------------ */
 
 bool indicator_read(struct rd *v, struct wire_query *q)
@@ -511,7 +550,7 @@ bool query_mask_legal(const struct wire_addr *network, struct wire_addr *mask)
 /* --- The rows ---------------------------------------------------------------------- */
 
 /* clang-format off */
-const struct param_spec param_specs[WIRE_PARAM_TYPES] = {
+const struct param_spec param_specs[WIRE_PARAM_ROWS] = {
 	/*                     name, Length, read, legal, write, print */
 	[PARAM_ADDRESS]     = { "Address", 1, 1 + FQDN_MAX, 1,
 				address_read, address_legal, address_write, address_print },
@@ -530,5 +569,7 @@ const struct param_spec param_specs[WIRE_PARAM_TYPES] = {
 	[PARAM_COUNTER]     = { "Message Counter", 4, 4, 1, u32_read, NULL, u32_write, u32_print },
 	[PARAM_VENDOR]      = { "Vendor Specific", 4, UINT16_MAX, 1, NULL, NULL, NULL, NULL },
 	[PARAM_SPI]         = { "SPI", 2, UINT16_MAX, 4, spi_read, spi_legal, spi_write, spi_print },
+	[WIRE_PARAM_TYPES]  = { "IKE Identity", 1, RSIP_IKE_IDENTITY_MAX, 1, ike_identity_read,
+				ike_identity_legal, ike_identity_write, ike_identity_print },
 };
 /* clang-format on */

@@ -149,6 +149,14 @@ void spi_print(struct text *t, const struct wire_msg *m, enum role role)
 	}
 }
 
+void ike_identity_print(struct text *t, const struct wire_msg *m, enum role role)
+{
+	(void)role;
+	text_add(t, "%u:", m->ike_identity[0]);
+	for (unsigned int i = 1; i < m->ike_identity_len && i < ITEMS_MAX; i++)
+		text_add(t, "%02x", m->ike_identity[i]);
+}
+
 /* --- What is walked in the bytes --------------------------------------------------- */
 
 static unsigned int mask_len(const struct wire_addr *mask)
@@ -209,7 +217,7 @@ static void role_print(struct text *t, const struct wire_msg *m, enum role role)
 	if (!(m->has & rs->has) || !rs->member)
 		return;
 	text_add(t, " %s=", rs->label);
-	param_specs[rs->param].print(t, m, role);
+	param_specs[param_row(rs->param)].print(t, m, role);
 }
 
 int wire_print(const struct wire_msg *m, char *buf, size_t size)

@@ -33,6 +33,9 @@ enum rsip_msg_type {
 	MSG_LISTEN_RESPONSE = 17,
 	MSG_ASSIGN_REQUEST_RSIPSEC = 22,
 	MSG_ASSIGN_RESPONSE_RSIPSEC = 23,
+	/* Private use: of ours, switched off unless both sides want them. */
+	MSG_LISTEN_REQUEST_IKE = 241,
+	MSG_LISTEN_RESPONSE_IKE = 242,
 };
 
 enum rsip_param_type {
@@ -49,6 +52,7 @@ enum rsip_param_type {
 	PARAM_COUNTER = 11,
 	PARAM_VENDOR = 12,
 	PARAM_SPI = 22,
+	PARAM_IKE_IDENTITY = 241, /* private use */
 };
 
 enum rsip_addr_type {
@@ -105,6 +109,9 @@ enum rsip_error {
 	RSIP_IPSEC_SPI_UNAVAILABLE = 402,
 	RSIP_IPSEC_SPI_INUSE = 403,
 };
+
+#define RSIP_PRIVATE          241 /* types from here on are for private use */
+#define RSIP_IKE_IDENTITY_MAX 256 /* ID type and data */
 
 /* "REGISTER_REQUEST", "Client ID", "BAD_PARAM"; NULL for a number that has no name. */
 const char *rsip_msg_name(uint8_t type);

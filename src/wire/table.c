@@ -14,7 +14,7 @@
 #define GRANT_EXTRA              ROLE_ENDPOINT, ROLE_COUNTER
 
 /* clang-format off */
-static const struct msg_spec msg_specs[WIRE_MSG_TYPES] = {
+static const struct msg_spec msg_specs[WIRE_MSG_ROWS] = {
 	[MSG_ERROR_RESPONSE] = { "ERROR_RESPONSE", FROM_GATEWAY,
 		{ ROLE_ERROR }, { ROLE_COUNTER, ROLE_CLIENT_ID, ROLE_BIND_ID }, 0 },
 	[MSG_REGISTER_REQUEST] = { "REGISTER_REQUEST", FROM_HOST,
@@ -59,6 +59,12 @@ static const struct msg_spec msg_specs[WIRE_MSG_TYPES] = {
 	[MSG_ASSIGN_RESPONSE_RSIPSEC] = { "ASSIGN_RESPONSE_RSIPSEC", FROM_GATEWAY,
 		{ ROLE_CLIENT_ID, ROLE_BIND_ID, PORTS_BOTH, ROLE_SPI, ROLE_LEASE, ROLE_TUNNEL },
 		{ GRANT_EXTRA }, 0 },
+	/* RFC 3104 appendix G names it and says no more. */
+	[WIRE_MSG_TYPES] = { "LISTEN_RSIP_IKE", FROM_HOST,
+		{ ROLE_CLIENT_ID, ROLE_LOCAL, ROLE_IKE_IDENTITY }, { ASK_COUNTER_LEASE_TUNNEL }, 0 },
+	[WIRE_MSG_TYPES + 1] = { "LISTEN_RESPONSE_RSIP_IKE", FROM_GATEWAY,
+		{ ROLE_CLIENT_ID, ROLE_BIND_ID, ROLE_LOCAL, ROLE_IKE_IDENTITY, ROLE_LEASE, ROLE_TUNNEL },
+		{ GRANT_EXTRA }, 0 },
 };
 
 #define AT(field) offsetof(struct wire_msg, field)
@@ -81,21 +87,33 @@ const struct role_spec role_specs[ROLES] = {
 	[ROLE_QUERY]        = { "query",    PARAM_INDICATOR,   HAS_QUERY,        0, 0 },
 	[ROLE_QUERY_ADDR]   = { "query",    PARAM_ADDRESS,     HAS_QUERY,        0, 0 },
 	[ROLE_VENDOR]       = { "vendor",   PARAM_VENDOR,      HAS_VENDOR,       0, 0 },
+	[ROLE_IKE_IDENTITY] = { "ike-id",   PARAM_IKE_IDENTITY, HAS_IKE_IDENTITY, AT(ike_identity), 0 },
 };
 /* clang-format on */
 
 const struct msg_spec *msg_spec_find(uint8_t type)
 {
-	if (type >= WIRE_MSG_TYPES || !msg_specs[type].name)
+	unsigned int row = type;
+
+	if (type == MSG_LISTEN_REQUEST_IKE || type == MSG_LISTEN_RESPONSE_IKE)
+		row = WIRE_MSG_TYPES + (type - MSG_LISTEN_REQUEST_IKE);
+	else if (type >= WIRE_MSG_TYPES)
 		return NULL;
-	return &msg_specs[type];
+	return msg_specs[row].name ? &msg_specs[row] : NULL;
+}
+
+unsigned int param_row(uint8_t type)
+{
+	if (type == PARAM_IKE_IDENTITY)
+		return WIRE_PARAM_TYPES;
+	return type < WIRE_PARAM_TYPES ? type : WIRE_PARAM_ROWS;
 }
 
 const struct param_spec *param_spec_find(uint8_t type)
 {
-	if (type >= WIRE_PARAM_TYPES || !param_specs[type].name)
-		return NULL;
-	return &param_specs[type];
+	unsigned int row = param_row(type);
+
+	return row < WIRE_PARAM_ROWS && param_specs[row].name ? &param_specs[row] : NULL;
 }
 
 bool role_in(const uint8_t *list, enum role role)

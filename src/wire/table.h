@@ -30,13 +30,17 @@ enum role {
 	ROLE_QUERY,      /* an Indicator: begins a query tuple */
 	ROLE_QUERY_ADDR, /* address, network or netmask of the tuple */
 	ROLE_VENDOR,
+	ROLE_IKE_IDENTITY,
 	ROLES
 };
 
 #define WIRE_MSG_TYPES   24
 #define WIRE_PARAM_TYPES 23
-#define WIRE_MUST_MAX    9
-#define WIRE_MAY_MAX     3
+/* Rows: those, and the few of private use. */
+#define WIRE_MSG_ROWS   (WIRE_MSG_TYPES + 2)
+#define WIRE_PARAM_ROWS (WIRE_PARAM_TYPES + 1)
+#define WIRE_MUST_MAX   9
+#define WIRE_MAY_MAX    3
 
 struct msg_spec {
 	const char *name;
@@ -79,7 +83,9 @@ struct param_spec {
 const struct msg_spec *msg_spec_find(uint8_t type);
 const struct param_spec *param_spec_find(uint8_t type);
 extern const struct role_spec role_specs[ROLES];
-extern const struct param_spec param_specs[WIRE_PARAM_TYPES];
+extern const struct param_spec param_specs[WIRE_PARAM_ROWS];
+/* The row of a type; WIRE_PARAM_ROWS when there is none. */
+unsigned int param_row(uint8_t type);
 
 /*
  * The role of occurrence n (from 0) of a parameter, or ROLE_NONE.  *last then tells why:
@@ -125,3 +131,4 @@ void list_print(struct text *t, const struct wire_msg *m, enum role role);
 void address_print(struct text *t, const struct wire_msg *m, enum role role);
 void ports_print(struct text *t, const struct wire_msg *m, enum role role);
 void spi_print(struct text *t, const struct wire_msg *m, enum role role);
+void ike_identity_print(struct text *t, const struct wire_msg *m, enum role role);

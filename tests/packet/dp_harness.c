@@ -98,7 +98,7 @@ static void on_note(void *ctx, const char *text)
 static enum lease_method to_method(const char *word)
 {
 	static const char *const words[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec",
-		"listen" };
+		"listen", "listen-ike" };
 
 	for (int i = 0; i < METHODS; i++)
 		if (strcmp(words[i], word) == 0)

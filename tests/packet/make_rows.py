@@ -719,6 +719,92 @@ if one does; that host's answer makes the cookie known.""")
     public(ike(new, src=Y, dst=NB))
     say("count in.ingress_policy 1")
 
+    def opening(cookie, names=(), exchange=4, version=0x10, flags=0, src=Y, **kw):
+        """A first message of IKEv1, with ID payloads (type, data) behind SA."""
+        chain, body = [1] + [5] * len(names) + [0], b""
+        parts = [b"sasa"] + [bytes([kind, 17, 1, 244]) + data for kind, data in names]
+        for after, part in zip(chain[1:], parts):
+            body += bytes([after, 0]) + (4 + len(part)).to_bytes(2, "big") + part
+        head = cookie.to_bytes(8, "big") + bytes(8) + bytes([chain[0], version, exchange, flags])
+        head += bytes(4) + (28 + len(body)).to_bytes(4, "big")
+        return udp(src, 500, NB, 500, body=head + body, **kw)
+
+    def opened(packet, number, host):
+        public(packet)
+        at_private(outer(hop(packet), number, host))
+
+    def listeners():
+        lease(3, X1, method="listen-ike", remote=(b"\2" + b"Peer.example").hex())
+        lease(4, X2, method="listen-ike", remote=(b"\1" + bytes([198, 51, 100, 2])).hex())
+
+    case("listen-ike", """S-G-05, S-G-06: aggressive mode with the identity in the clear goes to the host that
+listens for it, wherever the peer is; the cookie is known from then on.""")
+    listeners()
+    opened(opening(0x51, [(2, b"pEER.example")]), 1, X1)
+    opened(opening(0x52, [(1, bytes([198, 51, 100, 2]))]), 2, X2)
+    opened(opening(0x53, [(2, b"peer.example")], src=Z), 3, X1)
+    say("count halfopen 3")
+    say("# what the peer repeats makes nothing last; the host's answer does")
+    opened(opening(0x51, [(2, b"peer.example")]), 4, X1)
+    say("count answered 0")
+    claim(0x51, X1, responder=0x77)
+    opened(ike(0x51, src=Y, dst=NB, responder=0x77), 5, X1)
+    say("count answered 1")
+    say("remove 3")
+    say("count answered 0")
+    public(opening(0x55, [(2, b"peer.example")]))
+    say("count in.no_cookie 1")
+
+    case("listen-ike-not", """S-G-05: main mode, encrypted payloads, other identities, other versions and broken
+payloads match no listener but one for any peer.""")
+    listeners()
+    odd = [opening(0x61, exchange=2), opening(0x62, [(2, b"peer.example")], flags=1),
+        opening(0x63, [(3, b"peer.example")]), opening(0x64, [(2, b"peer.exampl")]),
+        opening(0x65, [(2, b"peer.example2")]), opening(0x66, [(2, b"")]), opening(0x67),
+        opening(0x68, [(2, b"peer.example")], version=0x20, exchange=34), ike(0x69, src=Y, dst=NB),
+        udp(Y, 500, NB, 500, body=bytes(opening(0x6a, [(2, b"peer.example")]))[28:-1]),
+        udp(Y, 500, NB, 500, body=bytes(opening(0x6b, [(2, b"x")] * 90))[28:58] + b"\0\3" * 90)]
+    for packet in odd:
+        public(packet)
+    say(f"count in.no_cookie {len(odd)}")
+    lease(5, X2, method="listen-ike", remote="00")
+    for i, packet in enumerate(odd):
+        opened(packet, i + 1, X2)
+
+    case("listen-ike-longest", "S-G-04: identities as long as they can be, and one byte longer.")
+    lease(3, X1, method="listen-ike", remote=(b"\x0b" + bytes(255)).hex())
+    opened(opening(0x71, [(11, bytes(255))]), 1, X1)
+    public(opening(0x72, [(11, bytes(256))]))
+    say("count in.no_cookie 1")
+
+    case("exclusive-500", """S-G-03: who leases port 500 gets the IKE that is nobody's; cookies of others still work,
+and a listener for the peer comes first.""")
+    two_hosts()
+    lease(3, X2, method="rsap-ip", ports="500")
+    claim(one, X1)
+    opened(ike(one, src=Y, dst=NB), 1, X1)
+    opened(ike(new, src=Y, dst=NB), 2, X2)
+    opened(ike(new, src=Z, dst=NB, responder=0x99), 3, X2)
+    out = ike(new, responder=0x99)
+    private(tunnel(out, X2))
+    at_public(hop(out))
+    lease(4, X1, method="listen-ike", remote=(b"\2" + b"peer.example").hex())
+    lease(5, X1, method="listen-ike", remote="00")
+    opened(opening(0x81, [(2, b"peer.example")]), 4, X1)
+    opened(opening(0x82, [(2, b"other.example")]), 5, X2)
+    say("# port 500 is IKE's, that is UDP's")
+    lost(IP(src=Y, dst=NB, id=7) / TCP(sport=7777, dport=500), "no_bind")
+    private(tunnel(IP(src=NB, dst=Y, id=7) / TCP(sport=500, dport=7777), X2))
+    say(f"misuse {X2} 313 0")
+    say("count out.addrport_unallowed 1")
+
+    case("listen-ike-answers", "S-G-07: its own IKE from port 500 needs no other bind; ESP does.")
+    lease(3, X1, method="listen-ike", remote="00")
+    claim(0x91, X1)
+    private(tunnel(esp(0x1234, NB, Y)))
+    say(f"misuse {X1} 401 0")
+    say("count out.ipsec_unallowed 1")
+
     case("full", """S-6.1-08: a full table refuses new cookies, of whoever, and forgets none that lives;
 what is past its time makes room.""")
     say("ike-mappings 2")

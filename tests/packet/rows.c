@@ -3,7 +3,8 @@
  * a list of cases; each begins with fresh tables.  Lines:
  *
  *     case NAME                      begins a case
- *     lease BIND HOST NA NB METHOD TUNNEL PORTS SPIS REMOTE   ("-" for none)
+ *     lease BIND HOST NA NB METHOD TUNNEL PORTS SPIS REMOTE   ("-" for none; of method
+ *                                    listen-ike the identity in HEX in place of REMOTE)
  *     remove BIND
  *     local ADDRESS                  one more address of the gateway's own
  *     napt ADDRESS PORTS             other hosts are translated to this address
@@ -223,10 +224,28 @@ static void to_remote(struct play *p, const char *text, struct remote *r)
 	}
 }
 
+static size_t to_bytes(struct play *p, char *const *word, size_t n, uint8_t *b)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *at = word[i];
+		unsigned int byte;
+
+		for (; at[0] && at[1] && len < 65535; at += 2) {
+			if (sscanf(at, "%2x", &byte) != 1)
+				fault(p, "not hexadecimal:", at);
+			b[len++] = (uint8_t)byte;
+		}
+	}
+	return len;
+}
+
 static void do_lease(struct play *p, char *word[])
 {
 	static const char *const methods[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec",
-		"listen" };
+		"listen", "listen-ike" };
+	uint8_t id[IKE_ID_MAX];
 	struct range ports[MAX_ITEMS], spis[MAX_ITEMS];
 	struct lease l = {
 		.bind_id = (uint32_t)strtoul(word[1], NULL, 0),
@@ -244,8 +263,12 @@ static void do_lease(struct play *p, char *word[])
 	for (int i = 0; i < METHODS; i++)
 		if (strcmp(methods[i], word[5]) == 0)
 			l.method = (enum lease_method)i;
-	if (strcmp(word[9], "-"))
+	if (l.method == METHOD_IKE) {
+		l.ike_id_len = (uint16_t)to_bytes(p, &word[9], 1, id);
+		l.ike_id = id;
+	} else if (strcmp(word[9], "-")) {
 		to_remote(p, word[9], &l.remote);
+	}
 #ifdef ROWS_BPF
 	int err = keep_install(&p->shadow->keep, &p->f->tables, &l);
 #else
@@ -253,23 +276,6 @@ static void do_lease(struct play *p, char *word[])
 #endif
 	if (err)
 		fault(p, "lease:", err_text(err));
-}
-
-static size_t to_bytes(struct play *p, char *const *word, size_t n, uint8_t *b)
-{
-	size_t len = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		const char *at = word[i];
-		unsigned int byte;
-
-		for (; at[0] && at[1] && len < 65535; at += 2) {
-			if (sscanf(at, "%2x", &byte) != 1)
-				fault(p, "not hexadecimal:", at);
-			b[len++] = (uint8_t)byte;
-		}
-	}
-	return len;
 }
 
 static enum forward_link to_link(const char *word)

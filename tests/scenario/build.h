@@ -28,6 +28,7 @@ enum {
 	B_COUNTER = 11,
 	B_VENDOR = 12,
 	B_SPI = 22,
+	B_IKE_ID = 241, /* private use */
 };
 
 enum {
@@ -41,6 +42,8 @@ enum {
 	T_QUERY = 14,
 	T_LISTEN = 16,
 	T_RSIPSEC = 22,
+	T_LISTEN_IKE = 241, /* private use */
+	T_LISTEN_IKE_RESPONSE = 242,
 };
 
 /* A message in the caller's memory; what does not fit is left out. */

@@ -56,6 +56,7 @@ static void configure(struct crowd *c, struct setup *s)
 				   : "policy rest lease-default=600");
 	setup_text(s, "gateway local-networks=10.0.0.0/8 registration-lease=600");
 	s->conf.udp = !one_in(c, 8);
+	s->conf.listen_rsip_ike = !one_in(c, 4);
 }
 
 static void host_init(struct crowd *c, size_t i)
@@ -227,6 +228,20 @@ static void put_assign(struct crowd *c, struct build *b, uint8_t type)
 	put_wishes(c, b);
 }
 
+/* Few identities, so that they meet. */
+static void put_listen_ike(struct crowd *c, struct build *b)
+{
+	static const char *const ids[] = { "\2peer", "\2PEER", "\13peer", "\1abcd" };
+	const char *id = ids[pick(c, 4)];
+
+	put_local(c, b);
+	if (one_in(c, 4))
+		build_u8(b, B_IKE_ID, 0);
+	else
+		build_param(b, B_IKE_ID, (const uint8_t *)id, strlen(id));
+	put_wishes(c, b);
+}
+
 static void put_query(struct crowd *c, struct build *b)
 {
 	for (uint32_t n = pick(c, 3); n > 0; n--) {
@@ -278,6 +293,9 @@ static size_t make(struct crowd *c, struct crowd_host *h, uint8_t type)
 	case T_LISTEN:
 	case T_RSIPSEC:
 		put_assign(c, &b, type);
+		break;
+	case T_LISTEN_IKE:
+		put_listen_ike(c, &b);
 		break;
 	case T_QUERY:
 		put_query(c, &b);
@@ -498,8 +516,8 @@ static bool rare(struct crowd *c, struct crowd_host *h)
 static bool step(struct crowd *c)
 {
 	static const uint8_t types[] = { T_RSAP_IP, T_RSAP_IP, T_RSAP_IP, T_RSIPSEC,
-		T_RSIPSEC, T_LISTEN, T_LISTEN, T_RSA_IP, T_EXTEND, T_EXTEND, T_FREE,
-		T_FREE, T_FREE, T_QUERY };
+		T_RSIPSEC, T_LISTEN, T_LISTEN, T_LISTEN_IKE, T_RSA_IP, T_EXTEND, T_EXTEND,
+		T_FREE, T_FREE, T_FREE, T_QUERY };
 	struct crowd_host *h = &c->hosts[pick(c, (uint32_t)c->n_hosts)];
 	uint32_t kind = pick(c, 100);
 	uint8_t type;

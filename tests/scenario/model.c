@@ -135,10 +135,15 @@ static void lease_fini(const struct lease *l)
 		const char *shown;
 		char *owned;
 	} name = { l->remote_name };
+	union {
+		const uint8_t *shown;
+		uint8_t *owned;
+	} id = { l->ike_id };
 
 	free(ports.owned);
 	free(spis.owned);
 	free(name.owned);
+	free(id.owned);
 }
 
 void model_clear(struct model *m)
@@ -174,6 +179,14 @@ void model_lease_put(struct model *m, const struct lease *l)
 		row.remote_name = strndup(l->remote_name, l->remote_name_len);
 		if (row.remote_name == NULL)
 			abort();
+	}
+	row.ike_id = NULL;
+	if (l->ike_id_len > 0) {
+		uint8_t *id = malloc(l->ike_id_len);
+
+		if (id == NULL)
+			abort();
+		row.ike_id = memcpy(id, l->ike_id, l->ike_id_len);
 	}
 	if (old != NULL)
 		lease_fini(old);
@@ -265,6 +278,8 @@ bool lease_equal(const struct lease *a, const struct lease *b)
 	       a->method == b->method && a->tunnel == b->tunnel &&
 	       a->remote.flow == b->remote.flow && a->remote.addr == b->remote.addr &&
 	       a->remote.port == b->remote.port && remotes_equal(a, b) &&
+	       a->ike_id_len == b->ike_id_len &&
+	       (a->ike_id_len == 0 || memcmp(a->ike_id, b->ike_id, a->ike_id_len) == 0) &&
 	       a->granted_ms == b->granted_ms && a->expires_ms == b->expires_ms;
 }
 

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const methods[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec", "listen" };
+static const char *const methods[METHODS] = { "rsa-ip", "rsap-ip", "rsipsec", "listen",
+	"listen-ike" };
 static const char *const tunnels[] = { "none", "ipip", "gre", "l2tp" };
 static const char *const audits[] = { "register", "deregister", "quota", "exhausted",
 	"grant", "extend", "end" };
@@ -55,6 +56,10 @@ static void put_lease(FILE *out, const struct lease *l)
 		put_addr(out, "also", l->remote.more[i]);
 	if (l->remote_name_len > 0)
 		fprintf(out, " name=%.*s", (int)l->remote_name_len, l->remote_name);
+	if (l->ike_id_len > 0)
+		(void)fprintf(out, " ike-id=%u:", (unsigned int)l->ike_id[0]);
+	for (size_t i = 1; i < l->ike_id_len; i++)
+		(void)fprintf(out, "%02x", (unsigned int)l->ike_id[i]);
 	if (l->remote.flow == REMOTE_MICRO)
 		(void)fprintf(out, " rport=%u", (unsigned int)l->remote.port);
 	(void)fprintf(out, " granted=%" PRIu64 " expires=%" PRIu64, l->granted_ms,

@@ -178,7 +178,8 @@ static bool holds(const struct tlv *p, size_t number_size, size_t field_size,
 static bool grant_matches(const struct effect *e, const struct lease *l)
 {
 	uint8_t type = e->reply.bytes[1];
-	bool address = false, ports = type == T_RSA_IP + 1;
+	bool address = false;
+	bool ports = type == T_RSA_IP + 1 || type == T_LISTEN_IKE_RESPONSE;
 	struct tlv p;
 
 	for (size_t at = 4; tlv_next(e->reply.bytes, e->reply.len, &at, &p);) {
@@ -193,6 +194,10 @@ static bool grant_matches(const struct effect *e, const struct lease *l)
 				return false;
 			ports = true;
 		} else if (p.type == B_SPI && !holds(&p, 2, 4, l->spis, l->n_spis)) {
+			return false;
+		} else if (p.type == B_IKE_ID &&
+			   (p.len != l->ike_id_len ||
+				   memcmp(p.value, l->ike_id, p.len) != 0)) {
 			return false;
 		}
 	}
@@ -289,8 +294,10 @@ static void deregistered(struct rig *r, uint32_t client)
 /* Does the request in work have this number in such a parameter itself? */
 static bool echoes(const struct rig *r, uint8_t param, uint32_t value)
 {
-	/* One that waited, or came behind such a one, is not at hand any more. */
-	return r->from == NULL || tlv_find(r->request, r->request_len, param) == value;
+	/* One that waited, or over TCP came behind such a one, is not at hand any more.
+	 */
+	return r->from == NULL || r->from->transport == TRANSPORT_TCP ||
+	       tlv_find(r->request, r->request_len, param) == value;
 }
 
 static void owner(struct rig *r, const struct effect *e, uint32_t client, uint32_t bind)
@@ -316,7 +323,7 @@ static void shape(struct rig *r, const struct effect *e)
 	uint32_t error;
 
 	if (e->reply.len < 4 || b[0] != 1 || (size_t)(b[2] << 8 | b[3]) != e->reply.len ||
-		b[1] % 2 == 0) {
+		(b[1] % 2 == 0 && b[1] != T_LISTEN_IKE_RESPONSE)) {
 		rig_fail(r, "a reply is no response of RSIP");
 		return;
 	}
@@ -354,6 +361,7 @@ void watch_reply(struct rig *r, const struct effect *e)
 	case T_RSAP_IP + 1:
 	case T_LISTEN + 1:
 	case T_RSIPSEC + 1:
+	case T_LISTEN_IKE_RESPONSE:
 		grant(r, e, client, bind, lease_s);
 		break;
 	case T_EXTEND + 1:

@@ -486,7 +486,8 @@ static int step_no_effect(struct script *s, char **words, size_t n)
  * --------------------------------------------------------------
  */
 
-static const char *const method_names[] = { "rsa-ip", "rsap-ip", "rsipsec", "listen" };
+static const char *const method_names[] = { "rsa-ip", "rsap-ip", "rsipsec", "listen",
+	"listen-ike" };
 static const char *const kind_names[] = { "address", "port", "spi" };
 
 static bool sub_counter(const char *key, const char *group, const char *const *names,
@@ -537,7 +538,7 @@ static bool counter_value(
 		*value = c->requests[strtoul(key + 9, NULL, 10) % 256];
 		return true;
 	}
-	return sub_counter(key, "bindings.", method_names, 4, c->bindings, value) ||
+	return sub_counter(key, "bindings.", method_names, METHODS, c->bindings, value) ||
 	       sub_counter(key, "holding.", kind_names, 3, c->holding, value);
 }
 

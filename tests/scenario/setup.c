@@ -147,6 +147,14 @@ static int pool_word(struct setup *s, const char *key, const char *value)
 		return get_ranges(value, 1, 65535, l->ports, &p->n_ports);
 	if (strcmp(key, "spis") == 0)
 		return get_ranges(value, 256, UINT32_MAX, l->spis, &p->n_spis);
+	if (strcmp(key, "exclusive-500") == 0) {
+		uint32_t v;
+
+		if (get_word(value, no_yes, 2, &v) != 0)
+			return -1;
+		p->exclusive_500 = v == 1;
+		return 0;
+	}
 	if (strcmp(key, "hold-down") == 0)
 		return get_u32(value, &p->hold_down_s);
 	if (strcmp(key, "address-hold-down") == 0)
@@ -223,6 +231,12 @@ static int gateway_word(struct setup *s, const char *key, const char *value)
 	}
 	if (strcmp(key, "local-networks") == 0)
 		return get_prefixes(value, s->networks, &s->conf.n_local_networks);
+	if (strcmp(key, "listen-rsip-ike") == 0) {
+		if (get_word(value, no_yes, 2, &v) != 0)
+			return -1;
+		s->conf.listen_rsip_ike = v == 1;
+		return 0;
+	}
 	if (strcmp(key, "query-authoritative") == 0) {
 		if (get_word(value, no_yes, 2, &v) != 0)
 			return -1;

@@ -33,6 +33,8 @@ static const char *const messages[256] = {
 	[17] = "LISTEN_RESPONSE",
 	[22] = "ASSIGN_REQUEST_RSIPSEC",
 	[23] = "ASSIGN_RESPONSE_RSIPSEC",
+	[241] = "LISTEN_RSIP_IKE",
+	[242] = "LISTEN_RESPONSE_RSIP_IKE",
 };
 
 struct name {
@@ -307,6 +309,33 @@ static int put_spis(struct build *b, uint8_t param, const char *text)
 	return put_numbers(b, param, text, 2, 4);
 }
 
+/* "2:HEX": ID type and data; "2:=text": data as it stands. */
+static int put_ike_id(struct build *b, uint8_t param, const char *text)
+{
+	uint8_t v[600];
+	char *end;
+	unsigned long type = strtoul(text, &end, 10);
+	size_t n = 0;
+	int got = 0;
+
+	if (*end != ':' || type > 255)
+		return -1;
+	v[0] = (uint8_t)type;
+	if (end[1] == '=') {
+		n = strlen(end + 2);
+		if (n > sizeof(v) - 1)
+			return -1;
+		memcpy(v + 1, end + 2, n);
+	} else {
+		got = words_hex(end + 1, v + 1, sizeof(v) - 1);
+		n = got > 0 ? (size_t)got : 0;
+	}
+	if (got < 0)
+		return -1;
+	build_param(b, param, v, 1 + n);
+	return 0;
+}
+
 static const struct key {
 	const char *name;
 	uint8_t param;
@@ -329,6 +358,7 @@ static const struct key {
 	{ "ports", B_PORTS, put_ports },
 	{ "rports", B_PORTS, put_ports },
 	{ "spi", B_SPI, put_spis },
+	{ "ike-id", B_IKE_ID, put_ike_id },
 	{ NULL, 0, NULL },
 };
 
@@ -543,6 +573,12 @@ static int get_value(FILE *out, const struct tlv *p)
 			return -1;
 		(void)fprintf(out, "%u.%u.", field(p->value, 2), field(p->value + 2, 2));
 		get_hex(out, p->value + 4, p->len - 4u);
+		return 0;
+	case B_IKE_ID:
+		if (p->len < 1)
+			return -1;
+		(void)fprintf(out, "%u:", (unsigned int)p->value[0]);
+		get_hex(out, p->value + 1, p->len - 1u);
 		return 0;
 	case B_ERROR:
 		name = name_of(errors, v);

@@ -93,6 +93,36 @@ static void test_lease(void **state)
 	free(to.at);
 }
 
+/* The identity of a listener for IKE, and one that is cut. */
+static void test_identity(void **state)
+{
+	struct record_key key = record_key_lease(lease.bind_id);
+	struct record_ranges ranges = { 0 };
+	struct record_bytes bytes = { 0 };
+	struct lease in = lease;
+	struct record r;
+
+	(void)state;
+	in.method = METHOD_IKE;
+	in.n_ports = in.n_spis = 0;
+	in.ike_id = (const uint8_t *)"\2peer";
+	in.ike_id_len = 5;
+	assert_int_equal(record_lease_encode(&bytes, &key, &in, 0), 0);
+	assert_int_equal(bytes.at[0], 3);
+	assert_int_equal(
+		record_decode(key.bytes, key.len, bytes.at, bytes.len, 0, &ranges, &r),
+		0);
+	assert_int_equal(r.lease.method, METHOD_IKE);
+	assert_int_equal(r.lease.ike_id_len, 5);
+	assert_memory_equal(r.lease.ike_id, "\2peer", 5);
+	for (size_t len = 0; len < bytes.len; len++)
+		assert_int_equal(
+			record_decode(key.bytes, key.len, bytes.at, len, 0, &ranges, &r),
+			ERR_CORRUPT);
+	free(bytes.at);
+	free(ranges.at);
+}
+
 /* Today's format and the one with names: each byte of what is between port and times. */
 static void test_names(void **state)
 {
@@ -267,6 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_resting_bytes),
 		cmocka_unit_test(test_lease),
+		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_damage),

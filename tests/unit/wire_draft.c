@@ -34,6 +34,7 @@ static const struct {
 	[ROLE_QUERY] = { BYTES(0, INDICATOR_ADDRESS) },
 	[ROLE_QUERY_ADDR] = { BYTES(ADDR_IPV4, 10, 20, 60, 9) },
 	[ROLE_VENDOR] = { BYTES(0, 241, 0, 1, 't') },
+	[ROLE_IKE_IDENTITY] = { BYTES(2, 'y', '.', 'e') },
 };
 
 struct part draft_sample(enum role role)
@@ -114,5 +115,5 @@ uint16_t draft_decode(const struct draft *d, bool udp)
 	static uint8_t buf[RSIP_LENGTH_MAX];
 	struct wire_msg m;
 
-	return wire_decode(buf, draft_bytes(d, buf), d->spec->to, udp, &m);
+	return wire_decode_private(buf, draft_bytes(d, buf), d->spec->to, udp, &m);
 }

@@ -58,6 +58,9 @@ static bool same_role(const struct wire_msg *a, const struct wire_msg *b, enum r
 		return same_ports(x, y);
 	case PARAM_SPI:
 		return same_spis(x, y);
+	case PARAM_IKE_IDENTITY:
+		return a->ike_identity_len == b->ike_identity_len &&
+		       !memcmp(a->ike_identity, b->ike_identity, a->ike_identity_len);
 	case PARAM_ERROR:
 		return a->error == b->error;
 	case PARAM_FLOW_POLICY:

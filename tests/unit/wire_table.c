@@ -51,7 +51,7 @@ static void expect_same_bytes(const struct draft *d)
 	size_t len = draft_bytes(d, in);
 	struct wire_msg m;
 
-	assert_int_equal(wire_decode(in, len, d->spec->to, false, &m), 0);
+	assert_int_equal(wire_decode_private(in, len, d->spec->to, false, &m), 0);
 	assert_int_equal(wire_encode(&m, out, sizeof(out)), len);
 	assert_memory_equal(in, out, len);
 	/* One byte less room is too little, and nothing is written behind it. */
@@ -93,7 +93,7 @@ static void cut_or_padded(uint8_t type)
 
 		buf[2] = (uint8_t)(len >> 8);
 		buf[3] = (uint8_t)len;
-		error = wire_decode(buf, len, d.spec->to, false, &m);
+		error = wire_decode_private(buf, len, d.spec->to, false, &m);
 		for (size_t i = 0; i < d.n && at < len; i++)
 			at += 3 + d.part[i].len;
 		if (at != len)
@@ -327,7 +327,8 @@ static void sides_and_transport(uint8_t type)
 	struct part zero = draft_sample(ROLE_COUNTER);
 
 	assert_true(len <= sizeof(buf));
-	assert_int_equal(wire_decode(buf, len, wrong, false, &m), RSIP_ILLEGAL_MESSAGE);
+	assert_int_equal(
+		wire_decode_private(buf, len, wrong, false, &m), RSIP_ILLEGAL_MESSAGE);
 	assert_int_equal(m.type, type);
 	EXPECT(d, true, RSIP_MESSAGE_COUNTER_REQUIRED);
 	zero.value = (const uint8_t *)"\0\0\0";
@@ -363,6 +364,50 @@ static void test_unknown_message(void **state)
 	}
 }
 
+/* P-8-03, P-A-206, P-A-204: what is of private use is unknown to who does not want it. */
+static void test_private(void **state)
+{
+	static uint8_t buf[RSIP_LENGTH_MAX];
+	struct draft d = draft_short(MSG_REGISTER_REQUEST);
+	struct wire_msg m;
+
+	(void)state;
+	draft_add(&d, 0, draft_sample(ROLE_IKE_IDENTITY));
+	size_t len = draft_bytes(&d, buf);
+	assert_int_equal(
+		wire_decode(buf, len, SIDE_GATEWAY, false, &m), RSIP_ILLEGAL_PARAM);
+	assert_int_equal(
+		wire_decode_private(buf, len, SIDE_GATEWAY, false, &m), RSIP_EXTRA_PARAM);
+	for (unsigned int type = RSIP_PRIVATE; type <= UINT8_MAX; type++) {
+		if (!msg_spec_find((uint8_t)type))
+			continue;
+		d = draft_full((uint8_t)type);
+		len = draft_bytes(&d, buf);
+		assert_int_equal(wire_decode(buf, len, d.spec->to, false, &m),
+			RSIP_ILLEGAL_MESSAGE);
+	}
+}
+
+/* S-G-04: identities that no ID payload can have, or too long for us. */
+static void test_ike_identity(void **state)
+{
+	static const uint8_t bad[][6] = { { 0, 1 }, { 2 }, { 12, 1 }, { 255, 1 },
+		{ 1, 198, 51, 100 }, { 1, 198, 51, 100, 2, 3 } };
+	static const size_t bad_len[] = { 2, 1, 2, 2, 4, 6 };
+	struct draft d = draft_short(MSG_LISTEN_REQUEST_IKE);
+	struct part *id = &d.part[draft_find(&d, ROLE_IKE_IDENTITY)];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad_len) / sizeof(bad_len[0]); i++) {
+		id->value = bad[i];
+		id->len = bad_len[i];
+		EXPECT(d, false, RSIP_BAD_PARAM);
+	}
+	id->value = (const uint8_t[]){ 0 };
+	id->len = 1;
+	EXPECT(d, false, 0);
+}
+
 /* A message without one of its roles, or with one that is not its own, is not encoded. */
 static void encode_refuses(uint8_t type)
 {
@@ -371,7 +416,7 @@ static void encode_refuses(uint8_t type)
 	struct wire_msg m, bad;
 
 	assert_int_equal(
-		wire_decode(buf, draft_bytes(&d, buf), d.spec->to, false, &m), 0);
+		wire_decode_private(buf, draft_bytes(&d, buf), d.spec->to, false, &m), 0);
 	for (enum role role = ROLE_ERROR; role < ROLES; role++) {
 		uint32_t has = role_specs[role].has;
 		uint8_t out[512];
@@ -410,6 +455,8 @@ int main(void)
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_sides_and_transport),
 		cmocka_unit_test(test_unknown_message),
+		cmocka_unit_test(test_private),
+		cmocka_unit_test(test_ike_identity),
 		cmocka_unit_test(test_encode_refuses),
 	};
 

@@ -313,6 +313,28 @@ static void test_valid(void **state)
 	each_vector("valid", check_valid);
 }
 
+static void check_extension(const struct vector *v)
+{
+	const char *name = v->name;
+	uint8_t out[512];
+	struct wire_msg m;
+
+	CHECK(wire_decode(v->bytes, v->len, v->side, v->udp, &m) == RSIP_ILLEGAL_MESSAGE);
+	CHECK(wire_decode_private(v->bytes, v->len, v->side, v->udp, &m) == 0);
+	check_fields(v, &m);
+	CHECK(m.ike_identity_len == 17 && m.ike_identity[0] == 2 &&
+		!memcmp(m.ike_identity + 1, "peer.example.net", 16));
+	CHECK(wire_encode(&m, out, sizeof(out)) == (int)v->len);
+	CHECK(v->side == SIDE_GATEWAY || !memcmp(out, v->bytes, v->len));
+}
+
+/* S-G-04: the messages of private use. */
+static void test_extension(void **state)
+{
+	(void)state;
+	each_vector("extension", check_extension);
+}
+
 /* Errors that no state of the gateway has a part in: steps V2, V3, V5 to V10. */
 static bool decoder_decides(uint16_t error)
 {
@@ -419,6 +441,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_valid),
+		cmocka_unit_test(test_extension),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_parameter),
 	};

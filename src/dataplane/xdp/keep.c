@@ -5,6 +5,7 @@
  */
 #include "dataplane/xdp/keep.h"
 
+#include "dataplane/core/flow.h"
 #include "dataplane/core/tunnel.h"
 #include "dataplane/core/verdict.h"
 
@@ -184,10 +185,14 @@ void keep_conf(struct keep *k, const uint8_t mac[LINKS][6])
 
 /* --- leases --- */
 
-/* Ports of the pool only: on an address of its own the rest is the gateway's. */
+/*
+ * Ports of the pool only: on an address of its own the rest is the gateway's.  Who leases
+ * port 500 shares it with the cookies of others, which user space knows.
+ */
 static bool is_ours(const struct forward_pool *pool, uint32_t port)
 {
-	return pool && ranges_have(pool->ports, pool->n_ports, port);
+	return pool && port != FLOW_IKE_PORT &&
+	       ranges_have(pool->ports, pool->n_ports, port);
 }
 
 /* Ports as the tables have them now, whoever held them. */
