@@ -49,6 +49,7 @@ enum rsip_kind {
 	RSIP_RSAP_IP = 2,
 	RSIP_RSIPSEC = 3,
 	RSIP_LISTEN = 4,
+	RSIP_LISTEN_IKE = 5, /* IKE that a peer begins; messages of private use */
 };
 
 enum rsip_tunnel { RSIP_IPIP = 1, RSIP_GRE = 2, RSIP_L2TP = 3 };
@@ -74,6 +75,17 @@ struct rsip_numbers {
 	uint32_t count; /* ports 1..255; SPIs 1..65535, in a list 1..16000 */
 	uint32_t first;
 	const uint32_t *list; /* different numbers, borrowed; SPIs are 256 or more */
+};
+
+/*
+ * The identity of an IKE peer, for RSIP_LISTEN_IKE: ID type of RFC 2407 section 4.6.2.1
+ * (1 to 11) and its data; type 0 without data is any peer.
+ */
+#define RSIP_IDENTITY_MAX 255
+struct rsip_identity {
+	uint8_t type;
+	uint8_t len;         /* 1 to RSIP_IDENTITY_MAX; 4 for type 1, an IPv4 address */
+	const uint8_t *data; /* borrowed */
 };
 
 #define RSIP_NAME_MAX 253
@@ -103,6 +115,7 @@ struct rsip_want {
 	unsigned int n_tunnels;
 	/* Free a grant of other numbers than asked for, or fewer (A-B-02). */
 	bool exact;
+	struct rsip_identity peer; /* RSIP_LISTEN_IKE */
 };
 
 /* A binding held.  Ranges are sorted, joined, and live as long as the binding. */
@@ -122,6 +135,7 @@ struct rsip_grant {
 	uint32_t lease_s;        /* as granted last */
 	uint64_t expires_us; /* counted from the request's first transmission (A-R-07) */
 	void *tag;           /* of the rsip_assign(); NULL after an import */
+	struct rsip_identity peer; /* RSIP_LISTEN_IKE */
 };
 
 struct rsip_registration {

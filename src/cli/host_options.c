@@ -99,6 +99,8 @@ const struct cli_option host_lease_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METH
 	OPT_EXACT, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPT_END };
 
 const struct cli_option host_listen_options[] = { OPT_GATEWAY, OPT_CONF, OPT_PORT,
+	{ "ike-id", 0, CLI_TEXT, AT(ike_id), "ID",
+		"in place of a port: IKE of the peer with this identity", 0, 0 },
 	OPT_PORTS(255), OPT_ADDRESS, OPT_REMOTE, OPT_LEASE, OPT_TRANSPORT, OPT_TUNNEL,
 	OPT_SOURCE, OPT_END };
 
@@ -147,6 +149,7 @@ json_t *host_params(const struct host_options *o)
 	bad |= put_text(params, "address", o->address);
 	bad |= put_text(params, "spi", o->spi);
 	bad |= put_text(params, "remote", o->remote);
+	bad |= put_text(params, "ike-id", o->ike_id);
 	bad |= put_number(params, "ports", &o->ports);
 	bad |= put_number(params, "ports-max", &o->ports_max);
 	bad |= put_number(params, "port", &o->port);

@@ -20,6 +20,7 @@ static const struct {
 	[RSIP_RSAP_IP] = { MSG_ASSIGN_REQUEST_RSAP_IP, MSG_ASSIGN_RESPONSE_RSAP_IP },
 	[RSIP_RSIPSEC] = { MSG_ASSIGN_REQUEST_RSIPSEC, MSG_ASSIGN_RESPONSE_RSIPSEC },
 	[RSIP_LISTEN] = { MSG_LISTEN_REQUEST, MSG_LISTEN_RESPONSE },
+	[RSIP_LISTEN_IKE] = { MSG_LISTEN_REQUEST_IKE, MSG_LISTEN_RESPONSE_IKE },
 };
 
 static const struct {
@@ -114,8 +115,15 @@ static void put_want(
 	m->type = kinds[w->kind].ask;
 	m->has |= HAS_LOCAL;
 	m->local = address_of(w->address);
-	put_numbers(m, w, lists);
-	put_remote(m, w, w->kind == RSIP_RSIPSEC && w->ports.form == RSIP_DONT_NEED);
+	if (w->kind == RSIP_LISTEN_IKE) {
+		m->has |= HAS_IKE_IDENTITY;
+		m->ike_identity = w->peer.data - 1; /* the type: see want_copy() */
+		m->ike_identity_len = (uint16_t)(1 + w->peer.len);
+	} else {
+		put_numbers(m, w, lists);
+		put_remote(
+			m, w, w->kind == RSIP_RSIPSEC && w->ports.form == RSIP_DONT_NEED);
+	}
 	if (w->n_tunnels)
 		m->has |= HAS_TUNNEL;
 	m->n_tunnels = (uint8_t)w->n_tunnels;
@@ -126,7 +134,8 @@ static void put_want(
 /* Does the wish say what the flow policy of the registration asks for? */
 static bool is_allowed(const struct rsip_registration *reg, const struct rsip_want *w)
 {
-	bool no_ports = w->kind == RSIP_RSIPSEC && w->ports.form == RSIP_DONT_NEED;
+	bool no_ports = w->kind == RSIP_LISTEN_IKE ||
+			(w->kind == RSIP_RSIPSEC && w->ports.form == RSIP_DONT_NEED);
 
 	if (reg->local == RSIP_MICRO &&
 		(w->kind == RSIP_RSA_IP || (!no_ports && w->ports.count != 1)))

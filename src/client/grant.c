@@ -15,10 +15,10 @@
 
 #define SECOND_US      1000000ULL
 
-struct binding *grant_new(size_t n_ports, size_t n_spis, size_t name_len)
+struct binding *grant_new(size_t n_ports, size_t n_spis, size_t name_len, size_t id_len)
 {
 	size_t ranges = (n_ports + n_spis) * sizeof(struct rsip_range);
-	struct binding *b = calloc(1, sizeof *b + ranges + name_len + 1);
+	struct binding *b = calloc(1, sizeof *b + ranges + name_len + 1 + id_len);
 
 	if (!b)
 		return NULL;
@@ -29,6 +29,9 @@ struct binding *grant_new(size_t n_ports, size_t n_spis, size_t name_len)
 	b->grant.n_spis = n_spis;
 	if (name_len)
 		b->grant.remote_name = (const char *)(b->numbers + n_ports + n_spis);
+	b->grant.peer.len = (uint8_t)id_len;
+	b->grant.peer.data =
+		(const uint8_t *)(b->numbers + n_ports + n_spis) + name_len + 1;
 	return b;
 }
 
@@ -132,6 +135,12 @@ static bool is_remote_usable(const struct wire_msg *m)
 	return p->form != FORM_LIST && (p->form != FORM_BLOCK || p->number == 1);
 }
 
+static bool is_identity(const struct wire_msg *m, const struct rsip_identity *want)
+{
+	return m->ike_identity_len == 1 + want->len && m->ike_identity[0] == want->type &&
+	       !memcmp(m->ike_identity + 1, want->data, want->len);
+}
+
 /* RFC 3103 sections 9.7.3 and 9.9.3: what can't be used is given back. */
 static bool is_usable(const struct wire_msg *m, const struct rsip_want *want,
 	const struct numbers *ports, const struct numbers *spis)
@@ -142,6 +151,8 @@ static bool is_usable(const struct wire_msg *m, const struct rsip_want *want,
 		return false;
 	if (!m->n_tunnels || !is_tunnel_wanted(want, m->tunnels[0]))
 		return false;
+	if (want->kind == RSIP_LISTEN_IKE)
+		return is_identity(m, &want->peer);
 	if (want->kind != RSIP_RSA_IP && !is_concrete(ports) &&
 		!(want->kind == RSIP_RSIPSEC && want->ports.form == RSIP_DONT_NEED))
 		return false;
@@ -164,7 +175,9 @@ static struct binding *binding_from(const struct wire_msg *m, const struct range
 	size_t n_ports, const struct range *spis, size_t n_spis)
 {
 	bool named = m->remote.type == ADDR_FQDN && !m->remote.dont_care;
-	struct binding *b = grant_new(n_ports, n_spis, named ? m->remote.fqdn_len : 0);
+	size_t name_len = named ? m->remote.fqdn_len : 0;
+	size_t id_len = m->ike_identity_len ? m->ike_identity_len - 1U : 0;
+	struct binding *b = grant_new(n_ports, n_spis, name_len, id_len);
 	struct rsip_grant *g;
 
 	if (!b)
@@ -183,6 +196,11 @@ static struct binding *binding_from(const struct wire_msg *m, const struct range
 		memcpy(b->numbers + n_ports + n_spis, m->remote.fqdn, m->remote.fqdn_len);
 	else if (!m->remote.dont_care && m->remote.type == ADDR_IPV4)
 		g->remote_address = m->remote.v4;
+	if (m->ike_identity_len) {
+		g->peer.type = m->ike_identity[0];
+		memcpy((uint8_t *)(b->numbers + n_ports + n_spis) + name_len + 1,
+			m->ike_identity + 1, id_len);
+	}
 	if (m->remote_ports.form == FORM_BLOCK)
 		g->remote_port = m->remote_ports.first;
 	return b;

@@ -16,7 +16,7 @@ static bool is_grant_type(uint8_t type)
 {
 	return type == MSG_ASSIGN_RESPONSE_RSA_IP ||
 	       type == MSG_ASSIGN_RESPONSE_RSAP_IP || type == MSG_LISTEN_RESPONSE ||
-	       type == MSG_ASSIGN_RESPONSE_RSIPSEC;
+	       type == MSG_LISTEN_RESPONSE_IKE || type == MSG_ASSIGN_RESPONSE_RSIPSEC;
 }
 
 /*
@@ -81,7 +81,8 @@ static void take_message(
 		return;
 	}
 	s->count.received++;
-	fault = wire_decode(bytes, len, SIDE_HOST, s->conf.transport == RSIP_UDP, &m);
+	fault = wire_decode_private(
+		bytes, len, SIDE_HOST, s->conf.transport == RSIP_UDP, &m);
 	if (fault == RSIP_ILLEGAL_MESSAGE)
 		s->count.drop_type++;
 	else if (fault)

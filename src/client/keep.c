@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEEP_VERSION 1
+#define KEEP_VERSION 2
 #define KEEP_MAGIC   0x72736970 /* "rsip" */
 /*
  * An export may be a few messages old.  The gateway takes a gap in the counters, but not
@@ -57,6 +57,7 @@ static void put_binding(struct wr *w, const struct binding *b)
 	wr_u16(w, (uint16_t)g->n_ports);
 	wr_u16(w, (uint16_t)g->n_spis);
 	wr_u8(w, (uint8_t)name_len);
+	wr_u8(w, g->peer.len);
 	wr_u8(w, (uint8_t)g->kind);
 	wr_u8(w, (uint8_t)g->tunnel);
 	wr_u8(w, b->leaving);
@@ -70,6 +71,8 @@ static void put_binding(struct wr *w, const struct binding *b)
 	put_u64(w, g->expires_us);
 	put_ranges(w, b->numbers, g->n_ports + g->n_spis);
 	wr_bytes(w, g->remote_name, name_len);
+	wr_u8(w, g->peer.type);
+	wr_bytes(w, g->peer.data, g->peer.len);
 }
 
 static void put_session(struct wr *w, const struct rsip_session *s)
@@ -104,7 +107,7 @@ static size_t keep_size(const struct rsip_session *s)
 	for (size_t i = 0; i < s->n_held; i++) {
 		const struct rsip_grant *g = &s->held[i]->grant;
 
-		size += 42 + 8 * (g->n_ports + g->n_spis) +
+		size += 44 + g->peer.len + 8 * (g->n_ports + g->n_spis) +
 			(g->remote_name ? strlen(g->remote_name) : 0);
 	}
 	return size;
@@ -151,20 +154,24 @@ static bool get_rest(struct rd *r, struct binding *b, size_t name_len)
 	if (!get_ranges(r, b->numbers, g->n_ports, 65535) ||
 		!get_ranges(r, b->numbers + g->n_ports, g->n_spis, UINT32_MAX))
 		return false;
-	rd_bytes(r, b->numbers + g->n_ports + g->n_spis, name_len);
+	uint8_t *text = (uint8_t *)(b->numbers + g->n_ports + g->n_spis);
+	rd_bytes(r, text, name_len);
+	g->peer.type = rd_u8(r);
+	rd_bytes(r, text + name_len + 1, g->peer.len);
 	return !r->bad && g->bind_id && g->address && g->lease_s &&
-	       g->kind >= RSIP_RSA_IP && g->kind <= RSIP_LISTEN &&
+	       g->kind >= RSIP_RSA_IP && g->kind <= RSIP_LISTEN_IKE &&
 	       g->tunnel >= RSIP_IPIP && g->tunnel <= RSIP_L2TP;
 }
 
 static int get_binding(struct rd *r, struct binding **made)
 {
-	size_t n_ports = rd_u16(r), n_spis = rd_u16(r), name_len = rd_u8(r);
+	size_t n_ports = rd_u16(r), n_spis = rd_u16(r), name_len = rd_u8(r),
+	       id_len = rd_u8(r);
 	struct binding *b;
 
 	if (r->bad || rd_left(r) / 8 < n_ports + n_spis)
 		return RSIP_ERR_INVALID;
-	b = grant_new(n_ports, n_spis, name_len);
+	b = grant_new(n_ports, n_spis, name_len, id_len);
 	if (!b)
 		return RSIP_ERR_MEMORY;
 	b->grant.kind = (enum rsip_kind)rd_u8(r);

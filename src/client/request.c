@@ -166,16 +166,27 @@ static bool is_tunnels_legal(const struct rsip_want *w)
 	return true;
 }
 
+/* RFC 2407 section 4.6.2.1; type 0 is any peer. */
+static bool is_identity_legal(const struct rsip_identity *id)
+{
+	if (id->type == 0)
+		return id->len == 0;
+	return id->type <= 11 && id->len > 0 && id->data &&
+	       (id->type != 1 || id->len == 4);
+}
+
 static bool is_want_legal(const struct rsip_want *w)
 {
-	bool no_ports = w->kind == RSIP_RSA_IP ||
+	bool no_ports = w->kind == RSIP_RSA_IP || w->kind == RSIP_LISTEN_IKE ||
 			(w->kind == RSIP_RSIPSEC && w->ports.form == RSIP_DONT_NEED);
 
-	if (w->kind < RSIP_RSA_IP || w->kind > RSIP_LISTEN || !is_tunnels_legal(w))
+	if (w->kind < RSIP_RSA_IP || w->kind > RSIP_LISTEN_IKE || !is_tunnels_legal(w))
 		return false;
 	if (!no_ports && !is_numbers_legal(&w->ports, &port_bounds))
 		return false;
 	if (w->kind == RSIP_RSIPSEC && !is_numbers_legal(&w->spis, &spi_bounds))
+		return false;
+	if (w->kind == RSIP_LISTEN_IKE && !is_identity_legal(&w->peer))
 		return false;
 	return !w->remote.name || (!w->remote.address && is_name_legal(w->remote.name));
 }
@@ -211,10 +222,14 @@ static struct rsip_want want_reduced(const struct rsip_want *want)
 {
 	struct rsip_want w = *want;
 
-	if (w.kind == RSIP_RSA_IP)
+	if (w.kind == RSIP_RSA_IP || w.kind == RSIP_LISTEN_IKE)
 		w.ports = (struct rsip_numbers){ 0 };
 	if (w.kind != RSIP_RSIPSEC)
 		w.spis = (struct rsip_numbers){ 0 };
+	if (w.kind == RSIP_LISTEN_IKE)
+		w.remote = (struct rsip_remote){ 0 };
+	else
+		w.peer = (struct rsip_identity){ 0 };
 	numbers_reduce(&w.ports);
 	numbers_reduce(&w.spis);
 	return w;
@@ -230,6 +245,12 @@ static void want_copy(struct request *r, const struct rsip_want *want)
 	if (want->remote.name)
 		r->want.remote.name =
 			memcpy(at, want->remote.name, strlen(want->remote.name) + 1);
+	if (want->kind == RSIP_LISTEN_IKE) {
+		*at++ = want->peer.type; /* before the data, as the message has it */
+		if (want->peer.len)
+			memcpy(at, want->peer.data, want->peer.len);
+		r->want.peer.data = at;
+	}
 }
 
 int rsip_assign(
@@ -247,7 +268,7 @@ int rsip_assign(
 	if (s->n_held + s->n_asks >= s->conf.max_bindings)
 		return RSIP_ERR_FULL;
 	extra = want_list_size(&w.ports) + want_list_size(&w.spis) +
-		(w.remote.name ? strlen(w.remote.name) + 1 : 0);
+		(w.remote.name ? strlen(w.remote.name) + 1 : 0) + 1U + w.peer.len;
 	rc = request_make(s, extra, tag, &r);
 	if (rc)
 		return rc;

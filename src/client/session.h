@@ -204,8 +204,8 @@ void loss_orphan_del(struct rsip_session *s, uint32_t bind_id);
 enum grant_verdict { GRANT_GOOD, GRANT_UNUSABLE, GRANT_MEMORY };
 enum grant_verdict grant_from(
 	const struct wire_msg *m, const struct request *r, struct binding **made);
-/* An empty one, with room for its ranges and name. */
-struct binding *grant_new(size_t n_ports, size_t n_spis, size_t name_len);
+/* An empty one, with room for its ranges, name and peer's identity, in this order. */
+struct binding *grant_new(size_t n_ports, size_t n_spis, size_t name_len, size_t id_len);
 void grant_add(struct rsip_session *s, struct binding *b);
 struct binding *grant_by_id(const struct rsip_session *s, uint32_t bind_id);
 /* Takes it out of the table; the caller's to free. */

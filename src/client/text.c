@@ -20,6 +20,7 @@ const char *rsip_kind_name(enum rsip_kind kind)
 		[RSIP_RSAP_IP] = "rsap-ip",
 		[RSIP_RSIPSEC] = "rsipsec",
 		[RSIP_LISTEN] = "listen",
+		[RSIP_LISTEN_IKE] = "listen-ike",
 	};
 
 	return name(names, LENGTH(names), kind);

@@ -8,6 +8,12 @@
 #include <string.h>
 
 #define SPIS_NAMED_MAX 16000
+/* RFC 2407 section 4.6.2.1 */
+#define ID_ANY       0
+#define ID_IPV4_ADDR 1
+#define ID_FQDN      2
+#define ID_USER_FQDN 3
+#define ID_KEY_ID    11
 
 /* A parameter as text: strings as they are, numbers in decimal; false: neither. */
 static bool text_of(const json_t *value, char *text, size_t size)
@@ -74,6 +80,55 @@ static int address_parse(struct ask *ask, const char *text)
 	return addr_parse(text, &ask->address);
 }
 
+/* An identity: its data to ask->peer_data. */
+static int identity_set(struct ask *ask, uint8_t type, const void *data, size_t len)
+{
+	if ((len == 0) != (type == ID_ANY) || len > sizeof(ask->peer_data))
+		return ERR_RANGE;
+	memcpy(ask->peer_data, data, len);
+	ask->peer = (struct rsip_identity){ type, (uint8_t)len, ask->peer_data };
+	ask->for_ike = true;
+	return 0;
+}
+
+/* "keyid:HEX" */
+static int key_id_parse(struct ask *ask, const char *hex)
+{
+	uint8_t data[RSIP_IDENTITY_MAX];
+	size_t n = strlen(hex) / 2;
+
+	if (strlen(hex) % 2 != 0 || n > sizeof(data) ||
+		strspn(hex, "0123456789abcdefABCDEF") != 2 * n)
+		return ERR_MALFORMED;
+	for (size_t i = 0; i < n; i++) {
+		const char two[] = { hex[2 * i], hex[2 * i + 1], 0 };
+
+		data[i] = (uint8_t)strtoul(two, NULL, 16);
+	}
+	return identity_set(ask, ID_KEY_ID, data, n);
+}
+
+/* As IKE daemons write them: an address, a name, a mail address, "keyid:HEX", "any". */
+static int ike_id_parse(struct ask *ask, const char *text)
+{
+	uint8_t bytes[4];
+	uint32_t addr;
+
+	if (strcmp(text, "any") == 0)
+		return identity_set(ask, ID_ANY, "", 0);
+	if (strncmp(text, "keyid:", 6) == 0)
+		return key_id_parse(ask, text + 6);
+	if (addr_parse(text, &addr) == 0) {
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = (uint8_t)(addr >> (24 - 8 * i));
+		return identity_set(ask, ID_IPV4_ADDR, bytes, sizeof(bytes));
+	}
+	if (text[0] == '@') /* a name that is meant as one, whatever it looks like */
+		text++;
+	return identity_set(ask, strchr(text, '@') != NULL ? ID_USER_FQDN : ID_FQDN, text,
+		strlen(text));
+}
+
 /* What one lease may name besides the configuration's keys. */
 static const struct {
 	const char *key;
@@ -84,6 +139,8 @@ static const struct {
 	{ "spi", spi_parse, "is not a number above 0, or several with commas" },
 	{ "address", address_parse, "is not an IPv4 address" },
 	{ "remote", remote_parse, "is not ADDRESS[:PORT]" },
+	{ "ike-id", ike_id_parse,
+		"is no identity: an address, a name, a mail address, keyid:HEX or any" },
 };
 
 #define N_MORE (sizeof(more) / sizeof(more[0]))
@@ -200,7 +257,9 @@ struct rsip_want ask_want(const struct ask *ask, enum rsip_kind kind, uint32_t p
 		.exact = ask->exact,
 	};
 
-	if (kind != RSIP_RSA_IP)
+	if (kind == RSIP_LISTEN_IKE)
+		want.peer = ask->peer;
+	else if (kind != RSIP_RSA_IP)
 		want.ports = ports_wanted(ask, ports);
 	if (kind == RSIP_RSIPSEC)
 		want.spis = spis_wanted(ask);

@@ -125,8 +125,10 @@ static void lease_start(struct host *h, struct ipc_call *call, json_t *params,
 		op->ask.conf.ports = 1;
 	if (op->ask.n_spi == 1 && json_object_get(params, "spis") == NULL)
 		op->ask.conf.spis = 1;
+	if (op->ask.for_ike)
+		op->ask.peer.data = op->ask.peer_data; /* it moved with the struct */
 	op->call = call;
-	op->kind = kind;
+	op->kind = kind == RSIP_LISTEN && op->ask.for_ike ? RSIP_LISTEN_IKE : kind;
 	op->use = use;
 	op->pid = (int)json_integer_value(json_object_get(params, "pid"));
 	op->watch = (int)json_integer_value(json_object_get(params, "watch"));

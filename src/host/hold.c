@@ -42,6 +42,7 @@ static void hold_free(struct hold *hold)
 	free(hold->spis_list);
 	free(hold->lost_spis);
 	free(hold->remote_name);
+	free(hold->peer_data);
 	free(hold);
 }
 
@@ -60,7 +61,13 @@ struct hold *hold_new(struct gw *gw, enum hold_use use, const struct rsip_want *
 	hold->want = *want;
 	if (want->remote.name != NULL)
 		hold->want.remote.name = hold->remote_name = strdup(want->remote.name);
-	if (!numbers_copy(&hold->want.ports, &hold->ports_list) ||
+	if (want->peer.len > 0) {
+		hold->want.peer.data = hold->peer_data = malloc(want->peer.len);
+		if (hold->peer_data != NULL)
+			memcpy(hold->peer_data, want->peer.data, want->peer.len);
+	}
+	if ((want->peer.len > 0 && hold->peer_data == NULL) ||
+		!numbers_copy(&hold->want.ports, &hold->ports_list) ||
 		!numbers_copy(&hold->want.spis, &hold->spis_list) ||
 		(want->remote.name != NULL && hold->remote_name == NULL)) {
 		hold_free(hold);

@@ -16,6 +16,7 @@ struct hold {
 	struct rsip_want want; /* as wished; points at the three below */
 	uint32_t *ports_list, *spis_list;
 	char *remote_name;
+	uint8_t *peer_data;
 	uint32_t bind_id; /* 0: not held */
 	bool asking, freeing;
 	bool seen;  /* HOLD_FOLLOW: its SA was among the kernel's at the last look */

@@ -47,6 +47,18 @@ static json_t *json_remote_port(const struct rsip_grant *g)
 	return json_string(text);
 }
 
+/* "TYPE:HEX", as the gateway shows it. */
+static json_t *json_identity(const struct rsip_identity *id)
+{
+	char text[8 + 2 * RSIP_IDENTITY_MAX];
+	int n = snprintf(text, sizeof(text), "%u:", (unsigned int)id->type);
+
+	for (size_t i = 0; i < id->len; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%02x",
+			(unsigned int)id->data[i]);
+	return json_string(text);
+}
+
 json_t *json_binding(const struct hold *hold)
 {
 	const struct rsip_grant *g = hold_grant(hold);
@@ -58,7 +70,8 @@ json_t *json_binding(const struct hold *hold)
 	if (g == NULL)
 		return NULL;
 	left = g->expires_us > now ? (json_int_t)((g->expires_us - now) / 1000000) : 0;
-	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:I, s:s}",
+	json_t *json = json_pack(
+		"{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:I, s:s}",
 		"client_id", (json_int_t)(r != NULL ? r->client_id : 0), "bind_id",
 		(json_int_t)g->bind_id, "host", addr_format(hold->gw->local, host),
 		"method", rsip_kind_name(g->kind), "address",
@@ -67,6 +80,10 @@ json_t *json_binding(const struct hold *hold)
 		json_ranges(g->spis, g->n_spis, true), "remote_address", json_remote(g),
 		"remote_ports", json_remote_port(g), "tunnel",
 		rsip_tunnel_name(g->tunnel), "lease_remaining", left, "state", "held");
+
+	if (g->kind == RSIP_LISTEN_IKE && json != NULL)
+		(void)json_object_set_new(json, "ike_identity", json_identity(&g->peer));
+	return json;
 }
 
 static json_t *json_bindings(const struct host *h)

@@ -5,7 +5,7 @@
 /*
  * What a control call asks for: options over the daemon's configuration, as a struct.
  * Keys of the call's parameters are those of host_conf_set(), and of a lease also "port",
- * "spi" (text: number, or numbers with commas), "address", "remote", "exact".
+ * "spi" (text: number, or numbers with commas), "address", "remote", "exact", "ike-id".
  */
 struct ask {
 	struct host_conf conf;
@@ -17,6 +17,9 @@ struct ask {
 	uint32_t remote;
 	uint16_t remote_port;
 	bool exact;
+	bool for_ike; /* "ike-id": a peer by this identity */
+	struct rsip_identity peer;
+	uint8_t peer_data[RSIP_IDENTITY_MAX];
 };
 
 /* 0, or ERR_CONFIG or ERR_MALFORMED with the sentence in why. */

@@ -103,7 +103,7 @@ const struct wire_msg *fake_asked(struct fake *f, uint8_t type)
 	if (f->sent_at == f->n_sent)
 		fail_msg("%s was not sent", rsip_msg_name(type));
 	f->sent_at++;
-	assert_int_equal(wire_decode(sent->bytes, sent->len, SIDE_GATEWAY,
+	assert_int_equal(wire_decode_private(sent->bytes, sent->len, SIDE_GATEWAY,
 				 f->conf.transport == RSIP_UDP, &f->asked),
 		0);
 	if (f->asked.type != type)

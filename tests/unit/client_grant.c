@@ -26,7 +26,7 @@ static const struct wire_msg *ask(struct fake *f, const struct rsip_want *want)
 {
 	static const uint8_t types[] = { 0, MSG_ASSIGN_REQUEST_RSA_IP,
 		MSG_ASSIGN_REQUEST_RSAP_IP, MSG_ASSIGN_REQUEST_RSIPSEC,
-		MSG_LISTEN_REQUEST };
+		MSG_LISTEN_REQUEST, MSG_LISTEN_REQUEST_IKE };
 
 	assert_int_equal(rsip_assign(f->s, want, f, f->now_us), 0);
 	return fake_asked(f, types[want->kind]);
@@ -170,6 +170,70 @@ static void test_listen(void **state)
 	grant.local_ports = f.asked.local_ports;
 	fake_say(&f, &grant);
 	assert_int_equal(fake_event(&f, RSIP_EVENT_GRANTED)->grant.kind, RSIP_LISTEN);
+	fake_close(&f);
+}
+
+static struct wire_msg listen_ike_grant(
+	struct fake *f, uint32_t bind_id, const char *id, size_t len)
+{
+	struct wire_msg m = fake_grant(f, bind_id);
+
+	m.type = MSG_LISTEN_RESPONSE_IKE;
+	m.has &= ~(uint32_t)(HAS_REMOTE | HAS_REMOTE_PORTS);
+	m.has |= HAS_IKE_IDENTITY;
+	m.ike_identity = (const uint8_t *)id;
+	m.ike_identity_len = (uint16_t)len;
+	return m;
+}
+
+/* S-G-04: the identity goes out as it is, comes back, and outlives the program; a grant
+ * for another one is given back. */
+static void test_listen_ike(void **state)
+{
+	struct fake f;
+	struct rsip_want want = { .kind = RSIP_LISTEN_IKE,
+		.ports = { RSIP_ANY, 4, 0, NULL }, /* not looked at */
+		.peer = { 2, 6, (const uint8_t *)"y.test" } };
+	struct rsip_want any = { .kind = RSIP_LISTEN_IKE };
+	const struct rsip_grant *g;
+	struct wire_msg grant;
+	uint8_t bytes[512];
+
+	(void)state;
+	open_registered(&f);
+	ask(&f, &want);
+	assert_int_equal(f.asked.type, MSG_LISTEN_REQUEST_IKE);
+	assert_int_equal(f.asked.has & (HAS_LOCAL_PORTS | HAS_REMOTE), 0);
+	assert_int_equal(f.asked.ike_identity_len, 7);
+	assert_memory_equal(f.asked.ike_identity, "\2y.test", 7);
+	grant = listen_ike_grant(&f, 1, "\2y.test", 7);
+	fake_say(&f, &grant);
+	g = &fake_event(&f, RSIP_EVENT_GRANTED)->grant;
+	assert_int_equal(g->kind, RSIP_LISTEN_IKE);
+	g = rsip_grant_find(f.s, 1);
+	assert_int_equal(g->peer.type, 2);
+	assert_int_equal(g->peer.len, 6);
+	assert_memory_equal(g->peer.data, "y.test", 6);
+	ask(&f, &any);
+	assert_int_equal(f.asked.ike_identity_len, 1);
+	grant = listen_ike_grant(&f, 2, "\0", 1);
+	fake_say(&f, &grant);
+	fake_event(&f, RSIP_EVENT_GRANTED);
+
+	size_t len = rsip_session_export(f.s, bytes, sizeof bytes);
+	struct rsip_session *next = rsip_session_new(&f.conf);
+	assert_int_equal(rsip_session_import(next, bytes, len, f.now_us), 0);
+	g = rsip_grant_find(next, 1);
+	assert_memory_equal(g->peer.data, "y.test", 6);
+	assert_int_equal(rsip_grant_find(next, 2)->peer.len, 0);
+	rsip_session_free(next);
+
+	ask(&f, &want);
+	grant = listen_ike_grant(&f, 5, "\2z.test", 7);
+	fake_say(&f, &grant);
+	assert_int_equal(
+		fake_event(&f, RSIP_EVENT_FAILED)->ev.failure, RSIP_FAIL_UNUSABLE);
+	assert_int_equal(fake_asked(&f, MSG_FREE_REQUEST)->bind_id, 5);
 	fake_close(&f);
 }
 
@@ -620,7 +684,11 @@ static void test_invalid(void **state)
 			      big[] = { 5, 65536 };
 	static const struct rsip_want bad[] = {
 		{ .kind = 0 },
-		{ .kind = RSIP_LISTEN + 1 },
+		{ .kind = RSIP_LISTEN_IKE + 1 },
+		{ .kind = RSIP_LISTEN_IKE, .peer = { 0, 1, (const uint8_t *)"x" } },
+		{ .kind = RSIP_LISTEN_IKE, .peer = { 2, 0, (const uint8_t *)"x" } },
+		{ .kind = RSIP_LISTEN_IKE, .peer = { 1, 5, (const uint8_t *)"12345" } },
+		{ .kind = RSIP_LISTEN_IKE, .peer = { 12, 1, (const uint8_t *)"x" } },
 		{ .kind = RSIP_RSAP_IP },
 		{ .kind = RSIP_RSAP_IP, .ports = { RSIP_ANY, 0, 0, NULL } },
 		{ .kind = RSIP_RSAP_IP, .ports = { RSIP_ANY, 256, 0, NULL } },
@@ -704,6 +772,7 @@ int main(void)
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_rsipsec),
 		cmocka_unit_test(test_listen),
+		cmocka_unit_test(test_listen_ike),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_unusable),
 		cmocka_unit_test(test_unusable_remote),
