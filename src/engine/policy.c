@@ -22,6 +22,17 @@ static bool any_lists(const struct engine_conf *c, enum lease_method m)
 	return false;
 }
 
+/* Are listeners served to this host, or, of a stranger, to anybody? */
+static bool serves_listeners(const struct engine *e, const struct engine_policy *p)
+{
+	if (p != NULL)
+		return p->listen;
+	for (size_t i = 0; i < e->conf.n_policies; i++)
+		if (e->conf.policies[i].listen)
+			return true;
+	return false;
+}
+
 bool policy_serves(const struct engine *e, const struct engine_policy *p, uint8_t type)
 {
 	switch (type) {
@@ -31,17 +42,10 @@ bool policy_serves(const struct engine *e, const struct engine_policy *p, uint8_
 		return p == NULL || HAS_BIT(p->methods, METHOD_RSA_IP);
 	case MSG_ASSIGN_REQUEST_RSIPSEC: /* not for this host is 401, later */
 		return any_lists(&e->conf, METHOD_RSIPSEC);
-	case MSG_LISTEN_REQUEST_IKE: /* where it is off for all, it is unknown: 206 */
-		if (!e->conf.listen_rsip_ike)
-			return true;
-		/* fall through */
 	case MSG_LISTEN_REQUEST:
-		if (p != NULL)
-			return p->listen;
-		for (size_t i = 0; i < e->conf.n_policies; i++)
-			if (e->conf.policies[i].listen)
-				return true;
-		return false;
+		return serves_listeners(e, p);
+	case MSG_LISTEN_REQUEST_IKE: /* where it is off, it is unknown: 206, later */
+		return !e->conf.listen_rsip_ike || serves_listeners(e, p);
 	default:
 		return true;
 	}
