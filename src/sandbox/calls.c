@@ -95,10 +95,10 @@ static int allow_sockets(scmp_filter_ctx f, unsigned int rights)
 
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && err == 0; i++)
 		err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
 	if (err == 0 && (rights & SANDBOX_NET_RAW))
 		err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-			SCMP_A0(SCMP_CMP_EQ, AF_PACKET));
+			SCMP_A0(SCMP_CMP_EQ, AF_PACKET, 0));
 	return err;
 }
 
