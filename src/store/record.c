@@ -203,7 +203,8 @@ static void put_names(struct out *o, const struct lease *l)
 	for (size_t i = 0; i < l->remote.n_more; i++)
 		put_number(o, l->remote.more[i], 4);
 	put_number(o, l->remote_name_len, 1);
-	put(o, l->remote_name, l->remote_name_len);
+	if (l->remote_name_len > 0)
+		put(o, l->remote_name, l->remote_name_len);
 }
 
 int record_lease_encode(struct record_bytes *to, const struct record_key *key,
