@@ -500,6 +500,16 @@ static int check_policies(struct arena *a, const struct conf_pieces *p,
 /* --- all ------------------------------------------------------------------------------
  */
 
+static void check_ipfix(const struct conf_ipfix *x, struct conf *conf)
+{
+	conf->ipfix = x->collector.set;
+	conf->collector = (struct conf_listen){ x->collector.addr, x->collector.port,
+		x->collector.text };
+	conf->ipfix_domain = x->domain.n;
+	conf->ipfix_enterprise = x->enterprise.n;
+	conf->ipfix_templates_s = x->template_interval.n;
+}
+
 int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_where *w,
 	struct conf *conf)
 {
@@ -518,6 +528,7 @@ int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_w
 		return err;
 	conf->audit_bytes = (uint64_t)p->audit.max_size.n * 1024 * 1024;
 	conf->audit_keep_s = p->audit.retention.n * 86400;
+	check_ipfix(&p->ipfix, conf);
 	conf->metrics = m->set;
 	conf->metrics_listen = (struct conf_listen){ m->addr, m->port, m->text };
 	/* Not in the file: protocol constants of ours (A-R-16, A-W-16). */

@@ -11,6 +11,7 @@ struct conf_pieces {
 	struct conf_gateway gateway;
 	struct conf_dataplane dataplane;
 	struct conf_audit audit;
+	struct conf_ipfix ipfix;
 	struct conf_metrics metrics;
 	struct conf_pool *pools;
 	const char **pool_names;

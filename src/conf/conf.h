@@ -67,7 +67,10 @@ struct conf {
 	struct conf_napt napt;
 	uint64_t audit_bytes;  /* of the audit's files */
 	uint32_t audit_keep_s; /* how long a record is kept */
-	bool metrics;          /* served at metrics_listen */
+	bool ipfix;            /* sent to the collector */
+	struct conf_listen collector;
+	uint32_t ipfix_domain, ipfix_enterprise, ipfix_templates_s;
+	bool metrics; /* served at metrics_listen */
 	struct conf_listen metrics_listen;
 	const char *file;
 	void *memory; /* all of this */

@@ -75,6 +75,11 @@ const struct conf_option conf_options[] = {
 	{ "audit", "max-size", KIND_NUMBER, ONE, "256", 8, 1048576, NULL, AT(audit, max_size) },
 	{ "audit", "retention", KIND_NUMBER, ONE, "90", 1, 36500, NULL, AT(audit, retention) },
 
+	{ "ipfix", "collector", KIND_ENDPOINT, ONE, "", ANY, NULL, AT(ipfix, collector) },
+	{ "ipfix", "domain", KIND_NUMBER, ONE, "1", 0, UINT32_MAX, NULL, AT(ipfix, domain) },
+	{ "ipfix", "enterprise", KIND_NUMBER, ONE, "32473", 1, UINT32_MAX, NULL, AT(ipfix, enterprise) },
+	{ "ipfix", "template-interval", KIND_NUMBER, ONE, "60", 1, DAY, NULL, AT(ipfix, template_interval) },
+
 	{ "metrics", "listen", KIND_ENDPOINT, ONE, "", ANY, NULL, AT(metrics, listen) },
 	{ NULL, NULL, KIND_TEXT, ONE, NULL, ANY, NULL, 0 },
 };
@@ -86,6 +91,7 @@ const struct conf_section_spec conf_sections[] = {
 	{ "pool", true, sizeof(struct conf_pool) },
 	{ "policy", true, sizeof(struct conf_policy) },
 	{ "audit", false, sizeof(struct conf_audit) },
+	{ "ipfix", false, sizeof(struct conf_ipfix) },
 	{ "metrics", false, sizeof(struct conf_metrics) },
 	{ NULL, false, 0 },
 };

@@ -64,6 +64,11 @@ struct conf_audit {
 	struct conf_number max_size, retention;
 	int line;
 };
+struct conf_ipfix {
+	struct conf_endpoint collector;
+	struct conf_number domain, enterprise, template_interval;
+	int line;
+};
 struct conf_metrics {
 	struct conf_endpoint listen;
 	int line;

@@ -156,6 +156,9 @@ struct engine_address {
 void engine_each_address(const struct engine *e,
 	bool (*fn)(void *ctx, const struct engine_address *a), void *ctx);
 
+/* What the policy of a host allows it to hold; 0 without a policy. */
+uint32_t engine_max_ports(const struct engine *e, uint32_t host);
+
 /* Counters of the control protocol; the engine adds, the programs read. */
 struct engine_counters {
 	uint64_t requests[256]; /* by message type that arrived */

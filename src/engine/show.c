@@ -5,6 +5,7 @@
 #include "engine/bind.h"
 #include "engine/emit.h"
 #include "engine/engine.h"
+#include "engine/policy.h"
 #include "engine/pool.h"
 #include "engine/reg.h"
 
@@ -126,4 +127,11 @@ void engine_each_address(const struct engine *e,
 			return;
 	}
 	(void)walk_draining(&w);
+}
+
+uint32_t engine_max_ports(const struct engine *e, uint32_t host)
+{
+	const struct engine_policy *p = policy_find(&e->conf, host);
+
+	return p != NULL ? p->max_ports : 0;
 }

@@ -15,6 +15,7 @@
 
 /* What rsipd lends to control and gw_metrics; must outlive both. */
 struct monitor;
+struct export_counters;
 struct control_source {
 	void *ctx; /* for the functions below */
 	struct engine *engine;
@@ -38,6 +39,7 @@ struct control_source {
 	bool (*healthy)(void *ctx, char *why, size_t why_size);
 
 	const struct audit *audit;
+	const struct export_counters *exported;
 	const struct net_counters *net;
 	const struct turn *turn; /* counters of the loop */
 	const char *driver;      /* of the data plane, as chosen */

@@ -79,12 +79,12 @@ static void put_lease(struct fields *f, const struct event *e)
 	const struct lease *l = e->lease;
 
 	put_address(f, "RSIP_HOST", l->host);
-	put_number(f, "RSIP_CLIENT", l->client_id);
 	put_number(f, "RSIP_BIND", l->bind_id);
 	put(f, "RSIP_METHOD", lease_method_name(l->method));
 	put_address(f, "RSIP_ADDRESS", l->address);
 	put_ranges(f, "RSIP_PORTS", l->ports, l->n_ports, false, f->ports);
 	put_ranges(f, "RSIP_SPI", l->spis, l->n_spis, true, f->spis);
+	put_number(f, "RSIP_CLIENT", l->client_id);
 	put_number(f, "RSIP_LEFT_S", left_s(l->expires_ms, e->at.now_ms));
 }
 

@@ -26,9 +26,11 @@ const char *event_name(enum event_kind k);
 /* A pool, or one address of it, crossed its high or low water mark. */
 struct event_water {
 	const char *pool;
+	uint32_t number;  /* the pool's place in the configuration, from 1 */
 	uint32_t address; /* 0: the whole pool */
 	bool high;        /* filled above it; else emptied below the low one */
 	uint32_t percent; /* in use or resting */
+	uint32_t high_mark, low_mark;
 };
 
 struct event {

@@ -7,6 +7,7 @@
 #include "gateway/gw_metrics.h"
 
 #include "gateway/control.h"
+#include "gateway/export.h"
 #include "gateway/monitor.h"
 #include "gateway/turn.h"
 #include "wire/proto.h"
@@ -291,6 +292,20 @@ static void walk_events(struct walk *w)
 	sample(w, monitor_clients(s->monitor));
 }
 
+static void walk_export(struct walk *w)
+{
+	const struct export_counters *x = w->source->exported;
+
+	family(w, "rsip_ipfix_messages_total", METRICS_COUNTER,
+		"IPFIX messages to the collector.");
+	sample(w, x->messages);
+	family(w, "rsip_ipfix_records_total", METRICS_COUNTER, "Data records in them.");
+	sample(w, x->records);
+	family(w, "rsip_ipfix_errors_total", METRICS_COUNTER,
+		"IPFIX messages that could not be sent.");
+	sample(w, x->errors);
+}
+
 static void walk_program(struct walk *w)
 {
 	const struct control_source *s = w->source;
@@ -328,5 +343,6 @@ void gw_metrics_collect(void *source, const struct metrics_sink *to)
 	walk_store(&w);
 	walk_audit(&w);
 	walk_events(&w);
+	walk_export(&w);
 	walk_program(&w);
 }

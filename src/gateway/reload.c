@@ -83,6 +83,12 @@ static void keep_fixed(const struct conf *old, struct conf *new, char *names, si
 			strcmp(old->private_interface, new->private_interface) != 0 },
 		{ "public-interface",
 			strcmp(old->public_interface, new->public_interface) != 0 },
+		{ "ipfix", old->ipfix != new->ipfix ||
+				   old->collector.addr != new->collector.addr ||
+				   old->collector.port != new->collector.port ||
+				   old->ipfix_domain != new->ipfix_domain ||
+				   old->ipfix_enterprise != new->ipfix_enterprise ||
+				   old->ipfix_templates_s != new->ipfix_templates_s },
 		{ "metrics listen",
 			old->metrics != new->metrics ||
 				old->metrics_listen.addr != new->metrics_listen.addr ||

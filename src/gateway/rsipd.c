@@ -106,6 +106,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	(void)turn_end(d); /* it has said what failed */
 	timer_set(d);
 	monitor_flush(&d->monitor);
+	export_flush(&d->export);
 	watch_turn(&d->watch, uv_now(d->loop));
 	d->turn.slow_turns = d->watch.slow;
 }
@@ -245,6 +246,8 @@ static int handles_init(struct rsipd *d)
 		(void)uv_signal_init(d->loop, signals[i]);
 		signals[i]->data = d;
 	}
+	monitor_open(&d->monitor, d->loop, &d->events, &d->source);
+	export_init(&d->export, d->loop);
 	d->resolve.ctx = d;
 	d->resolve.found = on_resolved;
 	resolve_open(&d->resolve, d->loop);
@@ -458,6 +461,7 @@ static int source_fill(struct rsipd *d)
 	s->monitor = &d->monitor;
 	s->events = &d->events;
 	s->audit = d->audit;
+	s->exported = &d->export.counters;
 	s->now_ms = source_now;
 	s->stats = source_stats;
 	s->reload = source_reload;
@@ -473,6 +477,23 @@ static int source_fill(struct rsipd *d)
 	return texts_take(d, d->conf);
 }
 
+static int open_export(struct rsipd *d, char *why, size_t why_size)
+{
+	const struct conf *c = d->conf;
+	const struct export_conf conf = { .addr = c->collector.addr,
+		.port = c->collector.port,
+		.domain = c->ipfix_domain,
+		.enterprise = c->ipfix_enterprise,
+		.templates_ms = (uint64_t)c->ipfix_templates_s * 1000 };
+	int err = 0;
+
+	if (c->ipfix)
+		err = export_open(&d->export, &conf, d->engine, &d->events);
+	if (err != 0)
+		(void)snprintf(why, why_size, "IPFIX: %s", err_text(err));
+	return err;
+}
+
 static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 {
 	const struct ipc_server_conf control = { .path = d->conf->control_socket,
@@ -485,11 +506,12 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 		.ctx = &d->source };
 	int err = source_fill(d);
 
-	monitor_open(&d->monitor, d->loop, &d->events, &d->source);
 	if (d->verbose) {
 		d->log_sink = (struct event_sink){ event_log, NULL, NULL };
 		events_add(&d->events, &d->log_sink);
 	}
+	if (err == 0)
+		err = open_export(d, why, why_size);
 	if (err == 0)
 		err = ipc_server_new(d->loop, &control, &d->control, why, why_size);
 	if (err == 0 && d->conf->metrics)
@@ -570,8 +592,8 @@ static void close_loop(struct rsipd *d)
 {
 	uv_handle_t *own[] = { (uv_handle_t *)&d->prepare, (uv_handle_t *)&d->check,
 		(uv_handle_t *)&d->timer, (uv_handle_t *)&d->mark,
-		(uv_handle_t *)&d->monitor.second, (uv_handle_t *)&d->alive,
-		(uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
+		(uv_handle_t *)&d->monitor.second, (uv_handle_t *)&d->export.templates,
+		(uv_handle_t *)&d->alive, (uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
 		(uv_handle_t *)&d->interrupt };
 
 	if (d->loop == NULL)
@@ -588,6 +610,7 @@ void rsipd_close(struct rsipd *d)
 {
 	metrics_http_free(d->http);
 	monitor_close(&d->monitor);
+	export_close(&d->export);
 	ipc_server_free(d->control);
 	net_free(d->net);
 	plane_close(&d->plane);

@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "gateway/archive.h"
 #include "gateway/control.h"
+#include "gateway/export.h"
 #include "gateway/gw_metrics.h"
 #include "gateway/monitor.h"
 #include "gateway/plane.h"
@@ -36,6 +37,7 @@ struct rsipd {
 	struct events events;
 	struct event_sink log_sink;
 	struct monitor monitor;
+	struct export export;
 	struct net *net;
 	struct ipc_server *control;
 	struct metrics_http *http;

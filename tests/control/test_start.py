@@ -177,7 +177,7 @@ def test_verbose_log_tells_what_hosts_do(gateway):
     lines = [l.split(": ", 1)[1] for l in gateway.log.read_text().splitlines() if "host=127.0.0.2" in l]
     port, first = min(grant.local_ports()), min(grant.local_spis())
     what = (f"host=127.0.0.2 bind={grant.bind} method=rsipsec address=203.0.113.1 ports={port} "
-        f"spis={first:#010x}-{first + 63:#010x} ")
+        f"spi={first:#010x}-{first + 63:#010x} ")
     assert [l.split(" host=")[0] for l in lines] == ["host registered", "lease granted",
         "lease extended", "lease ended", "registration ended"]
     for line in lines[1:4]:
