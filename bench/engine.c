@@ -179,7 +179,11 @@ static size_t encode(struct wire_msg *m, uint8_t *bytes, size_t size)
 static void send(
 	struct engine *e, uint32_t host, uint8_t *bytes, size_t len, uint32_t counter)
 {
-	struct peer from = { TRANSPORT_UDP, host, 5000, NA, RSIP_PORT, 0 };
+	struct peer from = { .transport = TRANSPORT_UDP,
+		.addr = host,
+		.port = 5000,
+		.local = NA,
+		.local_port = RSIP_PORT };
 
 	put_u32(bytes + len - 4, counter); /* the counter is the last parameter here */
 	engine_message(e, &from, bytes, len, now_ms);

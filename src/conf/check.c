@@ -475,6 +475,8 @@ static void policy_fill(
 		.deny = p->remote_deny.items,
 		.n_deny = p->remote_deny.n,
 		.listen = p->listen.n != 0,
+		.request_rate = p->request_rate.n,
+		.request_burst = p->request_burst.n,
 	};
 }
 
@@ -524,6 +526,10 @@ int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_w
 		err = check_napt_pool(p, w, conf);
 	if (err == 0)
 		err = check_policies(a, p, w, conf);
+	if (err == 0)
+		err = conf_check_security(&p->security, w, conf);
+	if (err == 0)
+		err = conf_check_hosts(a, p, w, conf);
 	if (err != 0)
 		return err;
 	conf->audit_bytes = (uint64_t)p->audit.max_size.n * 1024 * 1024;

@@ -12,6 +12,7 @@ struct conf_pieces {
 	struct conf_dataplane dataplane;
 	struct conf_audit audit;
 	struct conf_ipfix ipfix;
+	struct conf_security security;
 	struct conf_metrics metrics;
 	struct conf_pool *pools;
 	const char **pool_names;
@@ -19,7 +20,15 @@ struct conf_pieces {
 	struct conf_policy *policies;
 	const char **policy_names;
 	size_t n_policies;
+	struct conf_host *hosts;
+	const char **host_names;
+	size_t n_hosts;
 };
 
 int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_where *w,
 	struct conf *conf);
+/* Its parts in check_hosts.c. */
+int conf_check_security(
+	const struct conf_security *s, const struct conf_where *w, struct conf *conf);
+int conf_check_hosts(struct arena *a, const struct conf_pieces *p,
+	const struct conf_where *w, struct conf *conf);

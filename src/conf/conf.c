@@ -26,6 +26,8 @@ static void *piece_of(struct conf_pieces *p, const char *name)
 		return &p->audit;
 	if (strcmp(name, "ipfix") == 0)
 		return &p->ipfix;
+	if (strcmp(name, "security") == 0)
+		return &p->security;
 	return strcmp(name, "dataplane") == 0 ? (void *)&p->dataplane
 					      : (void *)&p->metrics;
 }
@@ -88,6 +90,10 @@ static int read_pieces(struct arena *a, const struct conf_text *t,
 			err = read_titled(
 				a, s, t, w, &values, &p->pool_names, &p->n_pools);
 			p->pools = values;
+		} else if (strcmp(s->name, "host") == 0) {
+			err = read_titled(
+				a, s, t, w, &values, &p->host_names, &p->n_hosts);
+			p->hosts = values;
 		} else {
 			err = read_titled(
 				a, s, t, w, &values, &p->policy_names, &p->n_policies);

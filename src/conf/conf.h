@@ -50,6 +50,21 @@ struct conf_user {
 	bool given; /* by the file: it must work then */
 };
 
+/* Names of files; "" where there is none. */
+struct conf_files {
+	const char *keys; /* auth/key.h */
+	const char *certificate, *key, *authority;
+};
+
+/* Where a host's packets must come from. */
+struct conf_place {
+	uint32_t addr;
+	const char *interface; /* "": any */
+	bool has_mac;
+	uint8_t mac[6];
+};
+#define CONF_PLACES_MAX 128
+
 struct conf {
 	struct engine_conf engine;
 	const struct conf_listen *listen;
@@ -58,6 +73,9 @@ struct conf {
 	const char *state_dir, *control_socket;
 	struct conf_user user;
 	bool sandbox;
+	struct conf_files security;
+	const struct conf_place *places;
+	size_t n_places;
 	const char *driver; /* "auto", "xdp", "packet", "none" */
 	const char *private_interface, *public_interface; /* "" when not set */
 	bool ike_only_host;                               /* ike-from-peer */

@@ -21,6 +21,7 @@ static const char *const drivers[] = { "auto", "xdp", "packet", "none", NULL };
 static const char *const from_peer[] = { "drop", "only-host", NULL };
 static const char *const methods[] = { "rsa-ip", "rsap-ip", "rsipsec", NULL };
 static const char *const tunnels[] = { "ipip", "gre", NULL };
+static const char *const guards[] = { "tls", "hmac", NULL };
 static const char *const local_flows[] = { "macro", "micro", NULL };
 static const char *const remote_flows[] = { "none", "macro", "micro", NULL };
 
@@ -71,6 +72,8 @@ const struct conf_option conf_options[] = {
 	{ "policy", "remote-allow", KIND_RULE, LIST, "", ANY, NULL, AT(policy, remote_allow) },
 	{ "policy", "remote-deny", KIND_RULE, LIST, "", ANY, NULL, AT(policy, remote_deny) },
 	{ "policy", "listen", KIND_BOOL, ONE, "true", ANY, NULL, AT(policy, listen) },
+	{ "policy", "request-rate", KIND_NUMBER, ONE, "0", 0, 1000000, NULL, AT(policy, request_rate) },
+	{ "policy", "request-burst", KIND_NUMBER, ONE, "0", 0, 1000000, NULL, AT(policy, request_burst) },
 
 	{ "audit", "max-size", KIND_NUMBER, ONE, "256", 8, 1048576, NULL, AT(audit, max_size) },
 	{ "audit", "retention", KIND_NUMBER, ONE, "90", 1, 36500, NULL, AT(audit, retention) },
@@ -79,6 +82,17 @@ const struct conf_option conf_options[] = {
 	{ "ipfix", "domain", KIND_NUMBER, ONE, "1", 0, UINT32_MAX, NULL, AT(ipfix, domain) },
 	{ "ipfix", "enterprise", KIND_NUMBER, ONE, "32473", 1, UINT32_MAX, NULL, AT(ipfix, enterprise) },
 	{ "ipfix", "template-interval", KIND_NUMBER, ONE, "60", 1, DAY, NULL, AT(ipfix, template_interval) },
+
+	{ "security", "require", KIND_WORD, LIST, "", ANY, guards, AT(security, require) },
+	{ "security", "key-file", KIND_TEXT, ONE, "", ANY, NULL, AT(security, key_file) },
+	{ "security", "tls-certificate", KIND_TEXT, ONE, "", ANY, NULL, AT(security, tls_certificate) },
+	{ "security", "tls-key", KIND_TEXT, ONE, "", ANY, NULL, AT(security, tls_key) },
+	{ "security", "tls-authority", KIND_TEXT, ONE, "", ANY, NULL, AT(security, tls_authority) },
+
+	{ "host", "address", KIND_ADDRESS, ONE, "", ANY, NULL, AT(host, address) },
+	{ "host", "identities", KIND_TEXT, LIST, "", ANY, NULL, AT(host, identities) },
+	{ "host", "interface", KIND_TEXT, ONE, "", ANY, NULL, AT(host, interface) },
+	{ "host", "mac", KIND_TEXT, ONE, "", ANY, NULL, AT(host, mac) },
 
 	{ "metrics", "listen", KIND_ENDPOINT, ONE, "", ANY, NULL, AT(metrics, listen) },
 	{ NULL, NULL, KIND_TEXT, ONE, NULL, ANY, NULL, 0 },
@@ -92,6 +106,8 @@ const struct conf_section_spec conf_sections[] = {
 	{ "policy", true, sizeof(struct conf_policy) },
 	{ "audit", false, sizeof(struct conf_audit) },
 	{ "ipfix", false, sizeof(struct conf_ipfix) },
+	{ "security", false, sizeof(struct conf_security) },
+	{ "host", true, sizeof(struct conf_host) },
 	{ "metrics", false, sizeof(struct conf_metrics) },
 	{ NULL, false, 0 },
 };

@@ -57,7 +57,7 @@ struct conf_pool {
 struct conf_policy {
 	struct conf_list match, methods, tunnels, remote_allow, remote_deny;
 	struct conf_number local_flow, remote_flow, lease_default, lease_max,
-		max_bindings, max_ports, max_spis, listen;
+		max_bindings, max_ports, max_spis, listen, request_rate, request_burst;
 	int line;
 };
 struct conf_audit {
@@ -67,6 +67,17 @@ struct conf_audit {
 struct conf_ipfix {
 	struct conf_endpoint collector;
 	struct conf_number domain, enterprise, template_interval;
+	int line;
+};
+struct conf_security {
+	struct conf_list require;
+	struct conf_string key_file, tls_certificate, tls_key, tls_authority;
+	int line;
+};
+struct conf_host {
+	struct conf_number address;
+	struct conf_list identities;
+	struct conf_string interface, mac;
 	int line;
 };
 struct conf_metrics {

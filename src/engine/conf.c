@@ -60,6 +60,26 @@ static bool policy_copy(struct engine_policy *to, const struct engine_policy *fr
 	       DUP(to, from, allow, n_allow) && DUP(to, from, deny, n_deny);
 }
 
+static bool host_copy(struct engine_host *to, const struct engine_host *from)
+{
+	*to = *from;
+	to->identities = NULL;
+	return DUP(to, from, identities, n_identities);
+}
+
+static bool hosts_copy(struct engine_conf *to, const struct engine_conf *from)
+{
+	struct engine_host *hosts = calloc(from->n_hosts + 1, sizeof(*hosts));
+
+	to->hosts = hosts;
+	if (hosts == NULL)
+		return false;
+	for (; to->n_hosts < from->n_hosts; to->n_hosts++)
+		if (!host_copy(&hosts[to->n_hosts], &from->hosts[to->n_hosts]))
+			return false;
+	return true;
+}
+
 static bool conf_arrays(struct engine_conf *to, const struct engine_conf *from)
 {
 	struct engine_pool *pools = calloc(from->n_pools + 1, sizeof(*pools));
@@ -81,7 +101,7 @@ static bool conf_arrays(struct engine_conf *to, const struct engine_conf *from)
 			to->n_policies++;
 			return false;
 		}
-	return true;
+	return hosts_copy(to, from) && DUP(to, from, bound, n_bound);
 }
 
 int conf_copy(struct engine_conf *to, const struct engine_conf *from)
@@ -90,7 +110,9 @@ int conf_copy(struct engine_conf *to, const struct engine_conf *from)
 	to->pools = NULL;
 	to->policies = NULL;
 	to->local_networks = NULL;
-	to->n_pools = to->n_policies = 0;
+	to->hosts = NULL;
+	to->bound = NULL;
+	to->n_pools = to->n_policies = to->n_hosts = 0;
 	if (!conf_arrays(to, from)) {
 		conf_fini(to);
 		return -ENOMEM;
@@ -134,6 +156,10 @@ void conf_fini(struct engine_conf *c)
 		give(p->allow);
 		give(p->deny);
 	}
+	for (size_t i = 0; i < c->n_hosts; i++)
+		give(c->hosts[i].identities);
+	give(c->hosts);
+	give(c->bound);
 	give(c->pools);
 	give(c->policies);
 	give(c->local_networks);

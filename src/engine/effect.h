@@ -30,6 +30,14 @@ const char *lease_method_name(enum lease_method m);
 const char *tunnel_type_name(enum tunnel_type t);
 const char *transport_name(enum transport t);
 
+/* How far it is proven who sent a message. */
+enum peer_guard {
+	PEER_PLAIN,  /* by its address alone */
+	PEER_SEALED, /* UDP: by a seal (auth/seal.h) */
+	PEER_TLS,
+	PEER_BAD, /* it had a proof that is none */
+};
+
 /* Whom a message came from or goes to. */
 struct peer {
 	enum transport transport;
@@ -38,6 +46,11 @@ struct peer {
 	uint32_t local; /* the gateway's address that was spoken to: Na, tunnel end */
 	uint16_t local_port;
 	uint64_t conn; /* TCP: the connection's number, never reused; 0 over UDP */
+	enum peer_guard guard;
+	uint64_t identity; /* SEALED and TLS: who (auth_identity()); else 0 */
+	/* SEALED: by which key, and the number that an answer is about (0: unasked). */
+	uint32_t key_id;
+	uint64_t number;
 };
 
 /*
@@ -84,9 +97,10 @@ struct lease {
 struct registration {
 	uint32_t client_id;
 	uint32_t host;
-	struct peer peer; /* where asynchronous messages go */
-	bool counters;    /* the host sends Message Counters (always over UDP) */
-	uint32_t counter; /* the last one processed; 0 over TCP without */
+	struct peer peer;  /* where asynchronous messages go */
+	bool counters;     /* the host sends Message Counters (always over UDP) */
+	uint32_t counter;  /* the last one processed; 0 over TCP without */
+	uint64_t identity; /* who alone may speak for it; 0: the address */
 	uint64_t expires_ms;
 	size_t bindings;
 };

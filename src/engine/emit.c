@@ -35,6 +35,7 @@ struct registration emit_registration(const struct reg *r)
 		.peer = r->peer,
 		.counters = r->counters,
 		.counter = r->counter,
+		.identity = r->identity,
 		.expires_ms = r->timer.at_ms,
 		.bindings = r->n_binds,
 	};

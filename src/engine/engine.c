@@ -12,6 +12,7 @@
 #include "engine/emit.h"
 #include "engine/policy.h"
 #include "engine/pool.h"
+#include "engine/prove.h"
 #include "engine/query.h"
 #include "engine/reg.h"
 #include "engine/replay.h"
@@ -237,10 +238,13 @@ static bool is_stale(struct engine *e, const struct request *q)
 }
 
 /* V12, V13: whose request is it? */
-static uint16_t check_session(struct request *q)
+static uint16_t check_session(struct engine *e, struct request *q)
 {
 	bool moved = q->reg != NULL && q->from->transport != q->reg->peer.transport;
 
+	if (q->unproven)
+		return q->msg.type == MSG_REGISTER_REQUEST ? RSIP_REGISTRATION_DENIED
+							   : RSIP_REGISTER_FIRST;
 	if (moved && !is_session_change(q))
 		return q->from->transport == TRANSPORT_UDP ? RSIP_USE_TCP
 							   : RSIP_UNKNOWN_ERROR;
@@ -252,6 +256,7 @@ static uint16_t check_session(struct request *q)
 		return RSIP_BAD_CLIENT_ID;
 	/* From here on it is this session's request, and moves it also when refused. */
 	q->settled = true;
+	prove_settle(e, q->reg, q->from);
 	return 0;
 }
 
@@ -276,7 +281,7 @@ static uint16_t serve(struct engine *e, struct request *q)
 		return error;
 	if (is_stale(e, q))
 		return 0;
-	error = check_session(q);
+	error = check_session(e, q);
 	return error != 0 ? error : handlers[q->msg.type].on(e, q);
 }
 
@@ -294,10 +299,20 @@ void engine_take(struct engine *e, const struct peer *from, const uint8_t *bytes
 		e->counters.dropped_short++;
 		return;
 	}
-	if (wait_turn(e, from, bytes, len, now_ms))
-		return;
-	e->counters.requests[bytes[1]]++;
 	q.reg = reg_find_host(e, from->addr);
+	q.unproven = !prove_is_host(e, q.reg, from);
+	if (q.unproven) {
+		e->counters.unproven++;
+		q.reg = NULL;
+	} else if (q.reg != NULL && !prove_may_ask(q.reg, now_ms)) {
+		e->counters.dropped_busy++;
+		return;
+	} else if (wait_turn(e, from, bytes, len, now_ms)) {
+		return;
+	} else {
+		q.reg = reg_find_host(e, from->addr); /* one that waited was served */
+	}
+	e->counters.requests[bytes[1]]++;
 	error = check_frame(&q);
 	if (error == 0 && bytes[1] == MSG_ERROR_RESPONSE) {
 		e->counters.dropped_error_response++; /* V4, V5: errors never loop */
@@ -307,8 +322,9 @@ void engine_take(struct engine *e, const struct peer *from, const uint8_t *bytes
 		if (!e->conf.udp) { /* V4 */
 			find_counter(&q);
 			error = RSIP_USE_TCP;
-		} else if (wait_is_duplicate(e, q.reg, bytes, len) ||
-			   replay_is_duplicate(e, q.reg, from, bytes, len, now_ms)) {
+		} else if (!q.unproven && (wait_is_duplicate(e, q.reg, bytes, len) ||
+						  replay_is_duplicate(e, q.reg, from,
+							  bytes, len, now_ms))) {
 			return; /* V11 */
 		}
 	}

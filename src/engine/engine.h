@@ -47,6 +47,15 @@ struct engine_policy {
 	const struct engine_remote_rule *allow, *deny; /* none allowed = all; deny wins */
 	size_t n_allow, n_deny;
 	bool listen;
+	/* Requests of one host, a second and at once; 0: any number. */
+	uint32_t request_rate, request_burst;
+};
+
+/* One host of whom more is known than its address. */
+struct engine_host {
+	uint32_t addr;
+	const uint64_t *identities; /* who may speak for it; none: as `guards` says */
+	size_t n_identities;
 };
 
 struct engine_conf {
@@ -60,6 +69,13 @@ struct engine_conf {
 	uint32_t tunnel_endpoint; /* 0: not sent */
 	bool udp, tcp;            /* transports served */
 	bool listen_rsip_ike;     /* LISTEN_RSIP_IKE, of private use, is served */
+	/* Bits 1 << PEER_SEALED, PEER_TLS: what a message must have one of; 0: nothing.
+	 */
+	uint32_t guards;
+	const struct engine_host *hosts; /* sorted by address, none twice */
+	size_t n_hosts;
+	const uint64_t *bound; /* all identities of `hosts`, sorted */
+	size_t n_bound;
 	/* 0 in one of these means its default. */
 	uint32_t registration_lease_s;                  /* 3600 */
 	uint32_t unregistered_rate, unregistered_burst; /* errors to strangers: 20, 100 */
@@ -169,6 +185,8 @@ struct engine_counters {
 	uint64_t waiting;       /* gauge: requests that wait for a name */
 	uint64_t dropped_short, dropped_error_response,
 		dropped_rate;       /* silent by the rules */
+	uint64_t dropped_busy;      /* requests beyond request_rate */
+	uint64_t unproven;          /* messages of who could not prove to be that host */
 	uint64_t bindings[METHODS]; /* gauges */
 	uint64_t registrations;
 	uint64_t holding[3]; /* resting records by kind: address, port, spi */

@@ -49,6 +49,7 @@ struct reg *reg_add(struct engine *e, const struct registration *plain)
 	r->counters = plain->counters;
 	r->counter = plain->counter;
 	r->policy = policy_find(&e->conf, plain->host);
+	r->identity = plain->identity;
 	r->peer = plain->peer;
 	r->peer.conn = 0;
 	replay_follow(e, r, &plain->peer);
@@ -132,6 +133,7 @@ uint16_t reg_on_register(struct engine *e, struct request *q)
 	struct registration plain = { .client_id = client_id_new(e),
 		.host = q->from->addr,
 		.peer = *q->from,
+		.identity = q->from->identity,
 		.counters = (q->msg.has & HAS_COUNTER) != 0,
 		.counter = q->counter,
 		.expires_ms = q->now_ms + e->conf.registration_lease_s * 1000ULL };

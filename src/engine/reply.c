@@ -106,9 +106,11 @@ void reply_error(struct engine *e, struct request *q, uint16_t error)
 
 void reply_async(struct engine *e, const struct reg *r, struct wire_msg *m)
 {
-	const struct peer *to = &r->peer;
+	struct peer unasked = r->peer;
+	const struct peer *to = &unasked;
 	int len;
 
+	unasked.number = 0;
 	if (to->transport == TRANSPORT_TCP && to->conn == 0)
 		return;
 	m->version = RSIP_VERSION_1;

@@ -143,6 +143,8 @@ struct waiting {
 struct reg {
 	struct timer timer;
 	uint32_t client_id, host;
+	uint64_t identity;
+	struct limit requests;
 	struct peer peer;
 	bool counters;
 	uint32_t counter;
@@ -198,6 +200,7 @@ struct request {
 	size_t len;
 	uint64_t now_ms;
 	struct reg *reg; /* of the source, NULL when unregistered */
+	bool unproven;   /* not of that host: `reg` is NULL then */
 	bool settled;    /* passed V13: it moves the session */
 	bool counted;    /* the answer has a Message Counter */
 	bool buried;     /* the session is gone, its last answer stays a while */

@@ -27,8 +27,15 @@
 /* It reads the configuration at each reload, and makes files where the store is. */
 static bool user_fits(const struct rsipd *d, const char *user, char *why, size_t why_size)
 {
-	return sandbox_user_reads(user, d->config_file, why, why_size) &&
-	       sandbox_user_reaches(user, d->conf->state_dir, why, why_size);
+	const struct conf_files *f = &d->conf->security;
+	const char *const files[] = { d->config_file, f->keys, f->certificate, f->key,
+		f->authority };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (files[i][0] != 0 &&
+			!sandbox_user_reads(user, files[i], why, why_size))
+			return false;
+	return sandbox_user_reaches(user, d->conf->state_dir, why, why_size);
 }
 
 /* The user to become, or NULL: that is said aloud, as it is not what one wants. */
@@ -100,9 +107,15 @@ static int sandbox(const struct rsipd *d, const char *user, struct sandbox_got *
 {
 	unsigned int rights = plane_rights(&d->plane);
 	unsigned int run = rights != 0 ? SANDBOX_EXEC : SANDBOX_READ; /* nft */
-	char config[PATH_SIZE], socket[PATH_SIZE];
+	const struct conf_files *f = &d->conf->security;
+	char config[PATH_SIZE], socket[PATH_SIZE], keys[PATH_SIZE], cert[PATH_SIZE],
+		key[PATH_SIZE], authority[PATH_SIZE];
 	const struct sandbox_path paths[] = {
 		{ config, SANDBOX_READ },
+		{ keys, f->keys[0] != 0 ? SANDBOX_READ : 0 },
+		{ cert, f->certificate[0] != 0 ? SANDBOX_READ : 0 },
+		{ key, f->key[0] != 0 ? SANDBOX_READ : 0 },
+		{ authority, f->authority[0] != 0 ? SANDBOX_READ : 0 },
 		{ socket, SANDBOX_REMOVE },
 		{ d->conf->state_dir, SANDBOX_MAKE }, /* the audit's files */
 		{ PINS, rights & SANDBOX_BPF ? SANDBOX_MAKE : 0 },
@@ -130,6 +143,10 @@ static int sandbox(const struct rsipd *d, const char *user, struct sandbox_got *
 
 	folder_of(d->config_file, config);
 	folder_of(d->conf->control_socket, socket);
+	folder_of(f->keys, keys);
+	folder_of(f->certificate, cert);
+	folder_of(f->key, key);
+	folder_of(f->authority, authority);
 	return sandbox_enter(&s, got, why, why_size);
 }
 

@@ -41,6 +41,7 @@ struct control_source {
 	const struct audit *audit;
 	const struct export_counters *exported;
 	const struct net_counters *net;
+	const struct net *sockets;
 	const struct turn *turn; /* counters of the loop */
 	const char *driver;      /* of the data plane, as chosen */
 	const char *config_file;

@@ -61,6 +61,9 @@ static const struct {
 	{ "rsip_udp_waiting_total", METRICS_COUNTER,
 		"Requests over UDP dropped since one of the host waits for a name.",
 		offsetof(struct engine_counters, udp_waiting) },
+	{ "rsip_unproven_total", METRICS_COUNTER,
+		"Messages whose sender did not prove to be that host.",
+		offsetof(struct engine_counters, unproven) },
 	{ "rsip_names_waiting", METRICS_GAUGE, "Requests that wait for a name.",
 		offsetof(struct engine_counters, waiting) },
 	{ "rsip_names_refused_total", METRICS_COUNTER,
@@ -99,6 +102,7 @@ static void walk_requests(struct walk *w)
 	sample1(w, "reason", "short", w->counters->dropped_short);
 	sample1(w, "reason", "error_response", w->counters->dropped_error_response);
 	sample1(w, "reason", "rate", w->counters->dropped_rate);
+	sample1(w, "reason", "busy", w->counters->dropped_busy);
 }
 
 static void walk_errors(struct walk *w)
@@ -243,6 +247,21 @@ static void walk_sockets(struct walk *w)
 		"or the kernel had no room.");
 	sample1(w, "transport", transport_name(TRANSPORT_UDP), n->udp_unsent);
 	sample1(w, "transport", transport_name(TRANSPORT_TCP), n->tcp_unsent);
+	family(w, "rsip_kernel_dropped_total", METRICS_COUNTER,
+		"Messages that the kernel dropped at our sockets: from a wrong place, or "
+		"for want of room.");
+	for (unsigned int i = 0; i < TRANSPORTS; i++)
+		sample1(w, "transport", transport_name(i),
+			net_kernel_dropped(w->source->sockets, i));
+	family(w, "rsip_seals_total", METRICS_COUNTER,
+		"Messages over UDP with a seal, by what it is worth.");
+	sample1(w, "verdict", "good", n->seals_good);
+	sample1(w, "verdict", "bad", n->seals_bad);
+	sample1(w, "verdict", "stale", n->seals_stale);
+	family(w, "rsip_tls_handshakes_total", METRICS_COUNTER,
+		"TLS handshakes that ended, by result.");
+	sample1(w, "result", "good", n->tls_good);
+	sample1(w, "result", "failed", n->tls_failed);
 }
 
 static void walk_store(struct walk *w)

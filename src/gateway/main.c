@@ -117,6 +117,19 @@ static int serve(struct rsipd *d, const struct options *o, int parent)
 	return status;
 }
 
+/* The files that the configuration names, too. */
+static int check_files(const struct conf *conf)
+{
+	struct proof_files files;
+	char why[PROOF_WHY] = "";
+	int err = proof_load(conf, &files, why, sizeof(why));
+
+	if (err != 0)
+		(void)fprintf(stderr, "%s: %s\n", conf->file, why);
+	proof_files_fini(&files);
+	return err == 0 ? EXIT_OK : EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
@@ -138,8 +151,8 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "%s\n", why[0] != 0 ? why : err_text(err));
 		status = EXIT_USAGE;
 	} else if (o.check) {
+		status = check_files(d->conf);
 		conf_free(d->conf);
-		status = EXIT_OK;
 	} else {
 		err = o.foreground ? 0 : daemon_start(&parent);
 		if (err != 0)

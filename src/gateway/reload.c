@@ -160,11 +160,32 @@ static int refuse(int err, char *why, size_t why_size)
 	return err;
 }
 
+/* What cannot fail any more. */
+static void take_rest(struct rsipd *d, struct conf *new)
+{
+	const struct net_proof proof = { d->proof.guard, d->proof.tls };
+	struct net_place places[CONF_PLACES_MAX];
+	struct net_limits limits;
+	int err;
+
+	net_secure(d->net, &proof);
+	err = net_set_places(d->net, places, proof_places(new, places));
+	if (err != 0)
+		log_error("the places of hosts are not watched", "error=\"%s\"",
+			err_text(err));
+	limits = (struct net_limits){ new->tcp.connections, new->tcp.connections_per_host,
+		(uint64_t) new->tcp.idle_s * 1000, (uint64_t) new->tcp.stall_s * 1000 };
+	net_set_limits(d->net, &limits);
+	audit_set_limits(d->audit, new->audit_bytes, new->audit_keep_s);
+	conf_free(d->conf);
+	d->conf = new;
+}
+
 int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
 {
+	struct proof_files files = { 0 };
 	char names[256];
 	struct conf *new;
-	struct net_limits limits;
 	int err = conf_load(d->config_file, &new, why, why_size);
 
 	if (err != 0)
@@ -173,17 +194,17 @@ int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
 	if (strcmp(d->plane.driver->name, "none") != 0 && plane_differs(d->conf, new))
 		err = own_check(new, why, why_size);
 	if (err == 0)
+		err = proof_load(new, &files, why, why_size);
+	if (err == 0)
 		err = take(d, new, why, why_size);
+	if (err == 0)
+		err = proof_take(&d->proof, &files);
 	if (err != 0) {
+		proof_files_fini(&files);
 		conf_free(new);
 		return refuse(err, why, why_size);
 	}
-	limits = (struct net_limits){ new->tcp.connections, new->tcp.connections_per_host,
-		(uint64_t) new->tcp.idle_s * 1000, (uint64_t) new->tcp.stall_s * 1000 };
-	net_set_limits(d->net, &limits);
-	audit_set_limits(d->audit, new->audit_bytes, new->audit_keep_s);
-	conf_free(d->conf);
-	d->conf = new;
+	take_rest(d, new);
 	if (names[0] != 0)
 		log_warn("configuration taken, but some keys only with the next start",
 			"keys=\"%s\"", names + 1);

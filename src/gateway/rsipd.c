@@ -387,9 +387,20 @@ static struct net_endpoint *endpoints_new(const struct conf *c)
 	return at;
 }
 
+static int open_proof(struct rsipd *d, char *why, size_t why_size)
+{
+	struct proof_files files;
+	int err = proof_load(d->conf, &files, why, why_size);
+
+	if (err == 0)
+		err = proof_take(&d->proof, &files);
+	return err;
+}
+
 static int open_net(struct rsipd *d, char *why, size_t why_size)
 {
 	const struct conf *c = d->conf;
+	struct net_place places[CONF_PLACES_MAX];
 	struct net_endpoint *at = endpoints_new(c);
 	const struct net_conf nc = {
 		.endpoints = at,
@@ -397,6 +408,9 @@ static int open_net(struct rsipd *d, char *why, size_t why_size)
 		.tcp = c->engine.tcp,
 		.limits = { c->tcp.connections, c->tcp.connections_per_host,
 			(uint64_t)c->tcp.idle_s * 1000, (uint64_t)c->tcp.stall_s * 1000 },
+		.proof = { d->proof.guard, d->proof.tls },
+		.places = places,
+		.n_places = proof_places(c, places),
 		.ctx = d,
 		.message = turn_message,
 		.closed = on_conn_closed,
@@ -468,6 +482,7 @@ static int source_fill(struct rsipd *d)
 	s->settle = source_settle;
 	s->healthy = source_healthy;
 	s->net = net_counters(d->net);
+	s->sockets = d->net;
 	s->turn = &d->turn;
 	s->driver = d->plane.driver->name;
 	s->config_file = d->config_file;
@@ -547,7 +562,7 @@ static void files_raise(void)
 int rsipd_open(struct rsipd *d, char *why, size_t why_size)
 {
 	int (*const steps[])(struct rsipd * d, char *why, size_t why_size) = {
-		directories, open_leases, open_plane, open_net, open_watchers
+		directories, open_leases, open_plane, open_proof, open_net, open_watchers
 	};
 	int err = plane_choose(&d->plane, d->conf, why, why_size);
 
@@ -619,6 +634,7 @@ void rsipd_close(struct rsipd *d)
 	close_loop(d);
 	if (d->store != NULL && d->exit_status == 0)
 		(void)store_mark(d->store); /* at worst an older time stands there */
+	proof_fini(&d->proof);
 	store_close(d->store);
 	engine_free(d->engine);
 	archive_fini(&d->archive);

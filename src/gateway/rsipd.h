@@ -8,6 +8,7 @@
 #include "gateway/gw_metrics.h"
 #include "gateway/monitor.h"
 #include "gateway/plane.h"
+#include "gateway/proof.h"
 #include "gateway/resolve.h"
 #include "gateway/turn.h"
 #include "gateway/watch.h"
@@ -39,6 +40,7 @@ struct rsipd {
 	struct monitor monitor;
 	struct export export;
 	struct net *net;
+	struct proof proof;
 	struct ipc_server *control;
 	struct metrics_http *http;
 	struct plane plane;

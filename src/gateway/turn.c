@@ -237,7 +237,7 @@ static uint32_t client_of(
 
 	if (!found || engine_registration_find(d->engine, id, &r) != 0)
 		return 0;
-	return r.host == host->addr ? id : 0;
+	return r.host == host->addr && r.identity == host->identity ? id : 0;
 }
 
 static void send_internal(

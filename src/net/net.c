@@ -16,6 +16,7 @@
 
 struct net {
 	struct net_conf conf;
+	struct net_place places[NET_PLACES_MAX];
 	uv_loop_t *loop;
 	struct net_counters counters;
 	struct udp_batch *batch;
@@ -169,6 +170,10 @@ static struct net *net_alloc(uv_loop_t *loop, const struct net_conf *conf)
 	n->loop = loop;
 	n->conf = *conf;
 	n->conf.endpoints = NULL; /* only of the caller's call */
+	n->conf.places = n->places;
+	n->conf.n_places = conf->n_places < NET_PLACES_MAX ? conf->n_places : 0;
+	for (size_t i = 0; i < n->conf.n_places; i++)
+		n->places[i] = conf->places[i];
 	n->batch = batch;
 	return n;
 }
@@ -237,6 +242,36 @@ void net_flush(struct net *n)
 void net_set_limits(struct net *n, const struct net_limits *limits)
 {
 	n->conf.limits = *limits;
+}
+
+int net_set_places(struct net *n, const struct net_place *places, size_t n_places)
+{
+	int err = 0;
+
+	if (n_places > NET_PLACES_MAX)
+		return -E2BIG;
+	for (size_t i = 0; i < n_places; i++)
+		n->places[i] = places[i];
+	n->conf.n_places = n_places;
+	for (size_t i = 0; i < n->n_udp && err == 0; i++)
+		err = udp_place(n->udp[i]);
+	return err == 0 && n->tcp != NULL ? tcp_place(n->tcp) : err;
+}
+
+uint64_t net_kernel_dropped(const struct net *n, enum transport transport)
+{
+	uint64_t sum = 0;
+
+	if (transport == TRANSPORT_TCP)
+		return n->tcp != NULL ? tcp_kernel_dropped(n->tcp) : 0;
+	for (size_t i = 0; i < n->n_udp; i++)
+		sum += udp_kernel_dropped(n->udp[i]);
+	return sum;
+}
+
+void net_secure(struct net *n, const struct net_proof *proof)
+{
+	n->conf.proof = *proof;
 }
 
 const struct net_counters *net_counters(const struct net *n)

@@ -1,6 +1,9 @@
 #pragma once
 
+#include "auth/guard.h"
+#include "auth/tls.h"
 #include "engine/effect.h"
+#include "net/place.h"
 
 #include <uv.h>
 
@@ -28,6 +31,16 @@ struct net_limits {
 			      connection without a first message */
 };
 
+/*
+ * What proves who a message is from.  Without keys seals are not looked at; without
+ * tls a connection that begins as one is a plain one with a bad version.  Borrowed, and
+ * taken back by net_secure() or net_free().
+ */
+struct net_proof {
+	struct guard *guard; /* NULL: no keys */
+	struct tls_ctx *tls; /* NULL: plain TCP alone */
+};
+
 struct net_conf {
 	const struct net_endpoint *endpoints; /* copied */
 	size_t n_endpoints;
@@ -35,6 +48,9 @@ struct net_conf {
 	 */
 	bool tcp;
 	struct net_limits limits;
+	struct net_proof proof;
+	const struct net_place *places; /* copied */
+	size_t n_places;
 	void *ctx; /* for the functions below */
 	/* One message, borrowed for the call.  Over TCP conn is its connection's number.
 	 */
@@ -63,6 +79,10 @@ struct net_counters {
 	uint64_t tcp_unsent; /* the connection was gone */
 	uint64_t tcp_open;   /* gauge */
 	uint64_t tcp_closed[NET_CLOSES];
+	uint64_t seals_good, seals_bad;
+	uint64_t seals_stale; /* old, or of before our start: challenged, so far as may be
+			       */
+	uint64_t tls_good, tls_failed; /* handshakes */
 };
 
 struct net;
@@ -97,5 +117,20 @@ int net_listen(struct net *n, const struct net_endpoint *endpoints, size_t n_end
 
 /* Other bounds from now on; open connections stay. */
 void net_set_limits(struct net *n, const struct net_limits *limits);
+
+/* From now on these; connections that are open keep what they have. */
+void net_secure(struct net *n, const struct net_proof *proof);
+
+/*
+ * From now on hosts must be at these places; n up to NET_PLACES_MAX.  Connections that
+ * are open keep theirs.  -errno, with some sockets changed: try again, or give up.
+ */
+int net_set_places(struct net *n, const struct net_place *places, size_t n_places);
+
+/*
+ * Messages that the kernel dropped at our sockets: from a wrong place, or for want of
+ * room (of TCP: at the listeners).
+ */
+uint64_t net_kernel_dropped(const struct net *n, enum transport transport);
 
 const struct net_counters *net_counters(const struct net *n);

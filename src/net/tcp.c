@@ -97,6 +97,7 @@ static void on_conn_closed(uv_handle_t *handle)
 	struct tcp_conn *c = handle->data;
 	struct tcp *t = c->tcp;
 
+	tls_free(c->tls);
 	free(c->in);
 	free(c->out);
 	free(c);
@@ -331,6 +332,36 @@ static void on_listener_closed(uv_handle_t *handle)
 	handle_gone(t);
 }
 
+static int listener_place(const struct tcp_listener *l)
+{
+	uv_os_fd_t fd;
+	int err = uv_fileno((const uv_handle_t *)&l->handle, &fd);
+
+	return err != 0 ? err
+			: place_attach(fd, l->tcp->conf->places, l->tcp->conf->n_places);
+}
+
+int tcp_place(const struct tcp *t)
+{
+	int err = 0;
+
+	for (const struct tcp_listener *l = t->listeners; l != NULL && err == 0;
+		l = l->next)
+		err = listener_place(l);
+	return err;
+}
+
+uint64_t tcp_kernel_dropped(const struct tcp *t)
+{
+	uint64_t sum = 0;
+	uv_os_fd_t fd;
+
+	for (const struct tcp_listener *l = t->listeners; l != NULL; l = l->next)
+		if (uv_fileno((const uv_handle_t *)&l->handle, &fd) == 0)
+			sum += place_dropped(fd);
+	return sum;
+}
+
 int tcp_listen(struct tcp *t, const struct net_endpoint *at)
 {
 	const struct sockaddr_in addr = {
@@ -348,6 +379,8 @@ int tcp_listen(struct tcp *t, const struct net_endpoint *at)
 	l->handle.data = l;
 	t->handles++;
 	err = uv_tcp_bind(&l->handle, (const struct sockaddr *)&addr, 0);
+	if (err == 0)
+		err = listener_place(l);
 	if (err == 0)
 		err = uv_listen((uv_stream_t *)&l->handle, BACKLOG, on_connection);
 	if (err != 0)

@@ -22,3 +22,7 @@ void tcp_free(struct tcp *t, void (*closed)(void *ctx), void *ctx);
 int tcp_send(struct tcp *t, uint64_t conn, const uint8_t *bytes, size_t len, bool close);
 void tcp_owe(struct tcp *t, uint64_t conn, int answers);
 void tcp_flush(struct tcp *t);
+
+/* Attach the places of the configuration anew, to what listens; -errno. */
+int tcp_place(const struct tcp *t);
+uint64_t tcp_kernel_dropped(const struct tcp *t);

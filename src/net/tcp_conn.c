@@ -43,29 +43,127 @@ static bool is_choked(const struct tcp_conn *c)
 	return queued(c) + c->out_len >= WRITE_PAUSE;
 }
 
+static int out_room(struct tcp_conn *c, size_t len)
+{
+	size_t size = c->out_size > 0 ? c->out_size : 512;
+	uint8_t *out;
+
+	if (queued(c) + c->out_len + len > WRITE_MAX)
+		return ERR_NOSPACE;
+	while (size - c->out_len < len)
+		size *= 2;
+	if (size == c->out_size)
+		return 0;
+	out = realloc(c->out, size);
+	if (out == NULL)
+		return -ENOMEM;
+	c->out = out;
+	c->out_size = size;
+	return 0;
+}
+
+/* --- TLS ------------------------------------------------------------------------------
+ */
+
+/* What TLS wants sent joins what is queued. */
+static void tls_drain(struct tcp_conn *c)
+{
+	size_t n;
+
+	while ((n = tls_pending(c->tls)) > 0) {
+		int err = out_room(c, n);
+
+		if (err != 0) {
+			tcp_conn_close(
+				c, err == -ENOMEM ? NET_CLOSE_MEMORY : NET_CLOSE_STALL);
+			return;
+		}
+		c->out_len += tls_output(c->tls, c->out + c->out_len, n);
+		tcp_mark_dirty(c);
+	}
+}
+
+/* The other end closed, or its bytes make no sense: an alert may be on its way. */
+static void tls_end(struct tcp_conn *c)
+{
+	if (c->peer.guard != PEER_TLS)
+		c->tcp->counters->tls_failed++;
+	c->eof = true;
+	c->reading = false;
+	(void)uv_read_stop((uv_stream_t *)&c->handle);
+	tcp_mark_dirty(c);
+}
+
+static void tls_take(struct tcp_conn *c, const uint8_t *cipher, size_t n)
+{
+	int err = tls_input(c->tls, cipher, n);
+
+	if (err == -ENOMEM) {
+		tcp_conn_close(c, NET_CLOSE_MEMORY);
+		return;
+	}
+	tls_drain(c);
+	if (err != 0 && !c->closing)
+		tls_end(c);
+	if (err != 0 || !tls_is_ready(c->tls) || c->peer.guard == PEER_TLS)
+		return;
+	c->tcp->counters->tls_good++;
+	c->peer.guard = PEER_TLS;
+	c->peer.identity = auth_identity(tls_peer(c->tls));
+}
+
 /* --- in -------------------------------------------------------------------------------
  */
+
+/* Room for more in the read buffer; false when there can't be any. */
+static bool in_room(struct tcp_conn *c)
+{
+	size_t size = c->in_size == 0 ? READ_FIRST : c->in_size * 2;
+	uint8_t *in;
+
+	if (c->have < c->in_size)
+		return true;
+	if (size > READ_MAX)
+		size = READ_MAX;
+	in = size > c->in_size ? realloc(c->in, size) : NULL;
+	if (in == NULL)
+		return false;
+	c->in = in;
+	c->in_size = size;
+	return true;
+}
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct tcp_conn *c = handle->data;
 
 	(void)suggested;
-	if (c->have == c->in_size) {
-		size_t size = c->in_size == 0 ? READ_FIRST : c->in_size * 2;
-		uint8_t *in;
+	if (c->tls != NULL)
+		*buf = uv_buf_init((char *)c->tcp->cipher, sizeof(c->tcp->cipher));
+	else if (in_room(c))
+		*buf = uv_buf_init(
+			(char *)c->in + c->have, (unsigned int)(c->in_size - c->have));
+	else
+		*buf = uv_buf_init(NULL, 0); /* on_read gets UV_ENOBUFS */
+}
 
-		if (size > READ_MAX)
-			size = READ_MAX;
-		in = size > c->in_size ? realloc(c->in, size) : NULL;
-		if (in == NULL) {
-			*buf = uv_buf_init(NULL, 0); /* on_read gets UV_ENOBUFS */
-			return;
-		}
-		c->in = in;
-		c->in_size = size;
+/* Plain bytes out of TLS, as many as there is room for. */
+static void tls_pull(struct tcp_conn *c)
+{
+	int got = 1;
+
+	c->tls_more = false;
+	if (c->eof && c->peer.guard != PEER_TLS)
+		return;
+	while (got > 0 && in_room(c)) {
+		got = tls_read(c->tls, c->in + c->have, c->in_size - c->have);
+		c->have += got > 0 ? (size_t)got : 0;
 	}
-	*buf = uv_buf_init((char *)c->in + c->have, (unsigned int)(c->in_size - c->have));
+	if (got > 0 && c->have < READ_MAX)
+		tcp_conn_close(c, NET_CLOSE_MEMORY);
+	c->tls_more = got > 0 && !c->closing;
+	if (got < 0 && !c->eof)
+		tls_end(c);
 }
 
 static enum net_close close_reason(ssize_t error)
@@ -74,6 +172,38 @@ static enum net_close close_reason(ssize_t error)
 		return NET_CLOSE_MEMORY;
 	/* TCP_USER_TIMEOUT: answers that the kernel could not get rid of. */
 	return error == UV_ETIMEDOUT ? NET_CLOSE_STALL : TCP_CLOSE_PEER;
+}
+
+/* The first byte tells: a plain message begins with its version, 1. */
+static void begin(struct tcp_conn *c)
+{
+	struct tls_ctx *tls = c->tcp->conf->proof.tls;
+
+	c->begun = true;
+	if (tls == NULL || c->in[0] != TLS_FIRST_BYTE)
+		return;
+	c->tls = tls_new(tls);
+	if (c->tls == NULL)
+		tcp_conn_close(c, NET_CLOSE_MEMORY);
+}
+
+/* Bytes of the other end, at the place that on_alloc() named. */
+static void take(struct tcp_conn *c, size_t n)
+{
+	const uint8_t *cipher = c->tls != NULL ? c->tcp->cipher : c->in;
+
+	if (c->have == 0)
+		c->begun_ms = uv_now(c->tcp->loop);
+	if (!c->begun)
+		begin(c);
+	if (c->closing)
+		return;
+	if (c->tls != NULL)
+		tls_take(c, cipher, n);
+	else
+		c->have += n;
+	if (!c->closing)
+		tcp_conn_process(c);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -91,10 +221,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	} else if (n < 0) {
 		tcp_conn_close(c, close_reason(n));
 	} else if (n > 0 && !c->discard) {
-		if (c->have == 0)
-			c->begun_ms = uv_now(c->tcp->loop);
-		c->have += (size_t)n;
-		tcp_conn_process(c);
+		take(c, (size_t)n);
 	}
 }
 
@@ -117,7 +244,8 @@ void tcp_conn_start(struct tcp_conn *c)
 
 bool tcp_conn_has_more(const struct tcp_conn *c)
 {
-	return !c->closing && !c->lost && !c->hangup && wire_frame(c->in, c->have) != 0;
+	return !c->closing && !c->lost && !c->hangup &&
+	       (c->tls_more || wire_frame(c->in, c->have) != 0);
 }
 
 /* What is left moves to the front; a connection at rest holds no buffer. */
@@ -156,6 +284,10 @@ void tcp_conn_process(struct tcp_conn *c)
 	const struct net_conf *conf = c->tcp->conf;
 	size_t at = 0;
 
+	if (c->tls != NULL)
+		tls_pull(c);
+	if (c->closing)
+		return;
 	for (int i = 0; i < MESSAGES_A_TURN && !c->lost && !is_choked(c); i++) {
 		size_t len = next_message(c, at);
 
@@ -183,35 +315,22 @@ void tcp_conn_process(struct tcp_conn *c)
 /* --- out ------------------------------------------------------------------------------
  */
 
-static int out_room(struct tcp_conn *c, size_t len)
-{
-	size_t size = c->out_size > 0 ? c->out_size : 512;
-	uint8_t *out;
-
-	if (queued(c) + c->out_len + len > WRITE_MAX)
-		return ERR_NOSPACE;
-	while (size - c->out_len < len)
-		size *= 2;
-	if (size == c->out_size)
-		return 0;
-	out = realloc(c->out, size);
-	if (out == NULL)
-		return -ENOMEM;
-	c->out = out;
-	c->out_size = size;
-	return 0;
-}
-
 int tcp_conn_queue(struct tcp_conn *c, const uint8_t *bytes, size_t len, bool close)
 {
-	int err = out_room(c, len);
+	int err = c->tls == NULL ? out_room(c, len) : tls_write(c->tls, bytes, len);
 
 	if (err != 0) {
 		tcp_conn_close(c, err == -ENOMEM ? NET_CLOSE_MEMORY : NET_CLOSE_STALL);
 		return err;
 	}
-	memcpy(c->out + c->out_len, bytes, len);
-	c->out_len += len;
+	if (c->tls != NULL) {
+		tls_drain(c);
+	} else {
+		memcpy(c->out + c->out_len, bytes, len);
+		c->out_len += len;
+	}
+	if (c->closing)
+		return ERR_NOSPACE;
 	c->lost |= close;
 	tcp_mark_dirty(c);
 	return 0;

@@ -14,15 +14,18 @@ struct tcp_conn {
 	uint8_t *
 		in; /* `have` bytes that are no whole message yet, or not yet handed up */
 	size_t have, in_size;
-	uint8_t *out; /* queued since the last flush */
+	struct tls *tls; /* NULL: plain, or not known yet */
+	uint8_t *out;    /* queued since the last flush */
 	size_t out_len, out_size;
 	size_t written_at; /* bytes in the loop's queue when the sweep last looked */
 	uint64_t idle_ms;  /* since then no whole message */
 	uint64_t begun_ms; /* the unfinished message began */
 	uint64_t wrote_ms; /* the queue last became shorter */
-	size_t owed; /* answers that net_owe() has announced and are not queued yet */
-	bool spoke;  /* has sent a whole message */
-	bool dirty;  /* on the list that the next flush goes through */
+	size_t owed;   /* answers that net_owe() has announced and are not queued yet */
+	bool begun;    /* its first byte has come: TLS or plain is known */
+	bool tls_more; /* there was no room for all that came */
+	bool spoke;    /* has sent a whole message */
+	bool dirty;    /* on the list that the next flush goes through */
 	bool reading;
 	bool eof;     /* the host has said all; it may still read */
 	bool lost;    /* message boundaries are lost: nothing more is read */
@@ -43,6 +46,7 @@ struct tcp {
 	struct tcp_conn *by_number; /* hash */
 	struct tcp_conn *oldest, *newest;
 	struct tcp_conn *dirty;
+	uint8_t cipher[16384]; /* what came over TLS, for the length of a call */
 	uv_timer_t sweep;
 	uv_idle_t more; /* runs while a connection has messages left over from a turn */
 	uint64_t last_number;

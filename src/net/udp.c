@@ -5,7 +5,7 @@
 #include "net/udp.h"
 
 #include "base/err.h"
-#include "wire/proto.h"
+#include "wire/msg.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,9 +111,50 @@ static uint32_t local_of(const struct udp *u, struct msghdr *m)
 	return 0;
 }
 
+static void challenge(struct udp *u, const struct peer *to,
+	const struct guard_from *stale, const uint8_t *bytes, size_t len)
+{
+	uint8_t buf[128];
+	bool found;
+	uint32_t counter = wire_find_counter(bytes, len, &found);
+	int n = guard_challenge(u->conf->proof.guard, to->addr, to->local, stale, counter,
+		uv_now(u->poll.loop), buf, sizeof(buf));
+
+	u->counters->seals_stale++;
+	if (n > 0)
+		udp_send(u, to, buf, (size_t)n);
+}
+
+/* Who it is from, by its seal; false: it has been answered here. */
+static bool open_seal(struct udp *u, struct peer *from, uint8_t *bytes, size_t *len)
+{
+	struct guard_from proven;
+
+	switch (guard_open(
+		u->conf->proof.guard, from->addr, from->local, bytes, len, &proven)) {
+	case GUARD_PLAIN:
+		return true;
+	case GUARD_GOOD:
+		u->counters->seals_good++;
+		from->guard = PEER_SEALED;
+		from->identity = proven.identity;
+		from->key_id = proven.key_id;
+		from->number = proven.number;
+		return true;
+	case GUARD_STALE:
+		challenge(u, from, &proven, bytes, *len);
+		return false;
+	case GUARD_BAD:
+		break;
+	}
+	u->counters->seals_bad++;
+	from->guard = PEER_BAD;
+	return true;
+}
+
 static void deliver(struct udp *u, struct udp_batch *b, unsigned int i)
 {
-	const struct peer from = {
+	struct peer from = {
 		.transport = TRANSPORT_UDP,
 		.addr = ntohl(b->in_from[i].sin_addr.s_addr),
 		.port = ntohs(b->in_from[i].sin_port),
@@ -121,10 +162,14 @@ static void deliver(struct udp *u, struct udp_batch *b, unsigned int i)
 		.local_port = u->at.port,
 	};
 
+	size_t len = b->in[i].msg_len;
+
 	u->counters->udp_received++;
 	if (from.local == 0 || from.port == 0)
 		return; /* nobody to answer, nothing to answer from */
-	u->conf->message(u->conf->ctx, &from, b->in_at[i].iov_base, b->in[i].msg_len);
+	if (u->conf->proof.guard == NULL ||
+		open_seal(u, &from, b->in_at[i].iov_base, &len))
+		u->conf->message(u->conf->ctx, &from, b->in_at[i].iov_base, len);
 }
 
 /* Returns how many came. */
@@ -197,21 +242,43 @@ static void control_fill(union control *control, uint32_t local)
 	memcpy(CMSG_DATA(&control->align), &info, sizeof(info));
 }
 
+/* Whoever proved who he is gets answers that are proven; the length, or 0. */
+static size_t seal(const struct udp *u, const struct peer *to, uint8_t *bytes, size_t len)
+{
+	const struct guard_from key = { to->identity, to->number, to->key_id };
+	int n;
+
+	if (to->identity == 0)
+		return len;
+	if (u->conf->proof.guard == NULL)
+		return 0; /* its key is gone, and plain it would not be believed */
+	n = guard_seal(u->conf->proof.guard, to->addr, to->local, &key, bytes, len,
+		len + SEAL_LEN);
+	return n > 0 ? (size_t)n : 0;
+}
+
 void udp_send(struct udp *u, const struct peer *to, const uint8_t *bytes, size_t len)
 {
 	struct udp_batch *b = u->batch;
+	uint8_t *at;
 	unsigned int i;
 
 	if (len > RSIP_UDP_MAX) {
 		u->counters->udp_unsent++;
 		return;
 	}
-	if (b->n > 0 &&
-		(b->owner != u || b->n == BATCH || len > sizeof(b->out_bytes) - b->used))
+	if (b->n > 0 && (b->owner != u || b->n == BATCH ||
+				len + SEAL_LEN > sizeof(b->out_bytes) - b->used))
 		batch_send(b);
+	at = b->out_bytes + b->used;
+	memcpy(at, bytes, len);
+	len = seal(u, to, at, len);
+	if (len == 0) {
+		u->counters->udp_unsent++;
+		return;
+	}
 	i = b->n++;
 	b->owner = u;
-	memcpy(b->out_bytes + b->used, bytes, len);
 	b->out_at[i] = (struct iovec){ b->out_bytes + b->used, len };
 	b->used += len;
 	b->out_to[i] = (struct sockaddr_in){
@@ -236,6 +303,16 @@ void udp_flush(struct udp *u)
 {
 	if (u->batch->owner == u)
 		batch_send(u->batch);
+}
+
+int udp_place(const struct udp *u)
+{
+	return place_attach(u->fd, u->conf->places, u->conf->n_places);
+}
+
+uint64_t udp_kernel_dropped(const struct udp *u)
+{
+	return place_dropped(u->fd);
 }
 
 const struct net_endpoint *udp_endpoint(const struct udp *u)
@@ -293,7 +370,9 @@ int udp_new(uv_loop_t *loop, const struct net_endpoint *at, const struct net_con
 		free(u);
 		return err;
 	}
-	err = uv_poll_init(loop, &u->poll, u->fd);
+	err = udp_place(u);
+	if (err == 0)
+		err = uv_poll_init(loop, &u->poll, u->fd);
 	if (err != 0) {
 		(void)close(u->fd);
 		free(u);

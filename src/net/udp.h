@@ -26,3 +26,6 @@ bool udp_serves(const struct udp *u, uint32_t local, uint16_t local_port);
 /* Queue; what does not fit into the batch any more leaves at once. */
 void udp_send(struct udp *u, const struct peer *to, const uint8_t *bytes, size_t len);
 void udp_flush(struct udp *u);
+/* Attach the places of the configuration anew; -errno. */
+int udp_place(const struct udp *u);
+uint64_t udp_kernel_dropped(const struct udp *u);

@@ -183,7 +183,7 @@ int record_registration_encode(struct record_bytes *to, const struct record_key 
 	const struct registration *r, int64_t offset_ms)
 {
 	size_t start = to->len;
-	struct out o = begin(to, 1);
+	struct out o = begin(to, r->identity != 0 ? 2 : 1);
 
 	put_number(&o, r->host, 4);
 	put_number(&o, r->peer.transport, 1);
@@ -193,6 +193,8 @@ int record_registration_encode(struct record_bytes *to, const struct record_key 
 	put_number(&o, r->peer.local_port, 2);
 	put_number(&o, r->counters, 1);
 	put_number(&o, r->counter, 4);
+	if (r->identity != 0)
+		put_number(&o, r->identity, 8);
 	put_number(&o, to_line(r->expires_ms, offset_ms), 8);
 	return end(&o, start, key);
 }
@@ -367,7 +369,8 @@ static int get_meta(struct in *i, struct record_meta *m)
 	return i->bad ? ERR_CORRUPT : 0;
 }
 
-static int get_registration(struct in *i, int64_t offset_ms, struct registration *r)
+static int get_registration(
+	struct in *i, uint64_t version, int64_t offset_ms, struct registration *r)
 {
 	r->host = get_u32(i);
 	r->peer.transport = get_below(i, TRANSPORTS);
@@ -377,6 +380,11 @@ static int get_registration(struct in *i, int64_t offset_ms, struct registration
 	r->peer.local_port = (uint16_t)get_number(i, 2);
 	r->counters = get_below(i, 2) == 1;
 	r->counter = get_u32(i);
+	if (version > 1) {
+		r->identity = r->peer.identity = get_number(i, 8);
+		r->peer.guard =
+			r->peer.transport == TRANSPORT_UDP ? PEER_SEALED : PEER_TLS;
+	}
 	r->expires_ms = get_time(i, offset_ms);
 	return in_done(i) ? 0 : ERR_CORRUPT;
 }
@@ -507,7 +515,7 @@ int record_decode(const uint8_t *key_bytes, size_t key_len, const uint8_t *value
 		break;
 	case RECORD_REGISTRATION:
 		r->registration.client_id = get_u32(&key);
-		err = get_registration(&i, offset_ms, &r->registration);
+		err = get_registration(&i, version, offset_ms, &r->registration);
 		break;
 	case RECORD_LEASE:
 		r->lease.bind_id = get_u32(&key);

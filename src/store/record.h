@@ -22,6 +22,9 @@
  * Version 2 of a resting record has its time in the key, so that what comes to rest is
  * written side by side and what has rested is removed side by side; version 1 had it
  * behind the value's number, and is read still.
+ *
+ * Version 2 of a registration has the identity (8) behind the counter; one without is
+ * version 1.
  */
 
 #define RECORD_VERSION 3 /* the newest that is known */
