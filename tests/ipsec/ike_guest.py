@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Inside the guest: every way that two strongSwans have, through the gateway outside.
 
-    ike_guest.py [PART ...]      parts: leased shared same-cookie peer-first
+    ike_guest.py [PART ...]      parts: leased shared same-cookie hasty peer-first
 
 x1 has an IP-in-IP tunnel to the gateway, x2 a GRE one; both have SAs with y at once.
 What came of each cell of the matrix goes to $OUT/cells.json.
@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "netns"))
 import cells
@@ -220,6 +221,56 @@ def same_cookie(ways):
     ways.hosts_stop(["x2"])
 
 
+def hasty(ways, seconds=16):
+    """Many lifetimes in a few seconds, a packet in fifteen lost each way, rsipd killed in between."""
+    v = variants.Hasty(ways.clash.number + 1, "IKEv2", "ESP", "tunnel")
+    v.name = "hasty"
+    ways.net.batch("y", f"addr add {v.inner}/32 dev lo")
+    ways.services.append(talk.Service(ways.net, "y", swan.SERVICE, v.inner))
+    ways.charons["y"].load(v.at_peer())
+    for name in HOSTS:
+        path = ways.road.drop_in(name)
+        ways.charons[name] = swan.Charon(ways.net, name, OUT, path).start()
+        ways.charons[name].load(v.host(name, HOSTS[name], ways.lease(name)))
+        tap.does(f"{name}: {v.words}, keys anew every few seconds from both ends", ways.try_one,
+            name, v)
+    for name in (*HOSTS, "y"):
+        ways.net.run(name, "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "loss", "6%")
+    start, asked, answered, killed, never = time.monotonic(), 0, 0, 0, set()
+    while time.monotonic() < start + seconds:
+        for name in HOSTS:
+            asked += 1
+            try:
+                ways.talk(name, v)
+                answered += 1
+            except (Failed, OSError):
+                pass
+            if not ways.net.run(name, "ip", "xfrm", "state", "list", "dst",
+                    ways.lease(name).address):
+                never.add(name)
+        if killed < 2 and time.monotonic() > start + seconds * (killed + 1) / 3:
+            for name in HOSTS:
+                ways.charons[name].swanctl_async("--rekey", "--child", v.name)
+            killed += ask_host("kill-gateway")
+    for name in (*HOSTS, "y"):
+        ways.net.run(name, "tc", "qdisc", "del", "dev", "eth0", "root")
+    tap.check(f"{answered} of {asked} were answered", answered > asked * 0.6)
+    tap.check("rsipd was killed and started again twice meanwhile", killed == 2)
+    tap.check("at no time had a host no SA", not never, never)
+    for name in HOSTS:
+        text = ways.charons[name].log.read_text()
+        text = text[text.rindex("loaded plugins"):]
+        children = len(re.findall(r"CHILD_SA hasty\{\d+\} established", text))
+        ikes = len(re.findall(r"IKE_SA hasty\[\d+\] rekeyed between", text))
+        tap.check(f"{name}: {children} CHILD_SAs one after another, phase 1 {ikes} times anew",
+            children >= 5 and ikes >= 2, text[-1500:])
+        tap.check(f"{name}: no retransmission gave up", "giving up after" not in text)
+        tap.does(f"{name}: talks on", ways.talk, name, v)
+        tap.check(f"{name}: one IKE_SA is left of all",
+            len(ways.charons[name].ike(v.name)) == 1, ways.charons[name].sas())
+    ways.hosts_stop()
+
+
 def peer_first(ways):
     """RFC 3104 appendix E: the peer does phase 1 anew, towards port 500 (S-E-01)."""
     v = next(v for v in ways.all if v.ike == "IKEv1 main")
@@ -246,7 +297,7 @@ def peer_first(ways):
 
 def main():
     parts = {f.__name__.replace("_", "-"): f
-        for f in (leased, shared, same_cookie, peer_first)}
+        for f in (leased, shared, same_cookie, hasty, peer_first)}
     with Net("/run/road") as net:
         net.dir.mkdir(exist_ok=True)
         road_guest.links(net)

@@ -134,6 +134,12 @@ class Charon:
                 f"{(p.stderr + p.stdout).strip()[-600:]}")
         return p.stdout
 
+    def swanctl_async(self, *words):
+        """Begin it, and do not wait."""
+        self.net.processes.append(subprocess.Popen(["swanctl", *map(str, words), "--uri",
+            f"unix://{self.vici}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=dict(os.environ, **self.env)))
+
     def up(self, child):
         self.swanctl("--initiate", "--child", child, "--timeout", 8)
 

@@ -16,6 +16,7 @@ CONNECTION = """
         local_addrs = {local}
         {remote}
         proposals = {ike_proposal}
+        {ike_times}
         local {{
             auth = psk
             id = {local_id}
@@ -30,6 +31,7 @@ CONNECTION = """
                 local_ts = {local_ts}
                 remote_ts = {remote_ts}
                 {proposal}
+                {times}
             }}
         }}
     }}
@@ -68,7 +70,7 @@ class Variant:
         child = {"ESP": "esp_proposals = aes128gcm16", "AH": "ah_proposals = sha256"}
         return {"version": 2 if two else 1, "aggressive": "yes" if "aggr" in self.ike else "no",
             "ike_proposal": "aes128-sha256-x25519" if two else "aes128-sha256-ecp256",
-            "proposal": child[self.protocol]}
+            "proposal": child[self.protocol], "ike_times": "", "times": ""}
 
     def host(self, name, private, lease):
         if self.mode == "tunnel":
@@ -93,6 +95,16 @@ class Variant:
     def cell(self, demux, tunnel):
         return cells.Cell(cells.STRONGSWAN, cells.STRONGSWAN, self.ike, self.protocol, self.mode,
             demux, tunnel)
+
+
+class Hasty(Variant):
+    """Keys anew every second or two, phase 1 every few, at whichever end comes first."""
+
+    def proposals(self):
+        return dict(super().proposals(),
+            ike_times="rekey_time = 5s\n        rand_time = 2s\n        over_time = 60s",
+            times="rekey_time = 3s\n                rand_time = 2s\n"
+                "                life_time = 60s")
 
 
 class Clash(Variant):
