@@ -38,12 +38,11 @@ static void print_follow(const json_t *follow)
 		return;
 	(void)printf("SPIs follow the IKE daemon: %" JSON_INTEGER_FORMAT
 		     " leased now, %" JSON_INTEGER_FORMAT " so far, %" JSON_INTEGER_FORMAT
-		     " refused, %" JSON_INTEGER_FORMAT
-		     " late; IKE messages: %" JSON_INTEGER_FORMAT
+		     " refused; IKE messages: %" JSON_INTEGER_FORMAT
 		     " waiting, %" JSON_INTEGER_FORMAT " lost\n",
 		number_at(follow, "spis"), number_at(follow, "leased"),
-		number_at(follow, "refused"), number_at(follow, "late"),
-		number_at(follow, "waiting"), number_at(follow, "lost"));
+		number_at(follow, "refused"), number_at(follow, "waiting"),
+		number_at(follow, "lost"));
 }
 
 static int print_status(const json_t *status)

@@ -75,6 +75,15 @@ static void on_leased(struct hold *hold, int err, const char *why)
 	lease_op_free(op);
 }
 
+/* What `up` has there; 0: nothing is up. */
+static enum rsip_tunnel gw_tunnel(const struct gw *gw)
+{
+	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
+		if (hold->gw == gw && hold->use == HOLD_UP && hold_grant(hold) != NULL)
+			return hold_grant(hold)->tunnel;
+	return 0;
+}
+
 static void on_lease_registered(struct gw_wait *wait, int err, const char *why)
 {
 	struct lease_op *op =
@@ -91,6 +100,11 @@ static void on_lease_registered(struct gw_wait *wait, int err, const char *why)
 	if (kind == 0)
 		kind = ask_kind(&op->ask, rsip_session_registration(op->gw->session));
 	want = ask_want(&op->ask, kind, op->ask.conf.ports);
+	/* What joins the interface of `up` must come by its tunnel. */
+	if (want.n_tunnels == 0 && op->use == HOLD_LEASE) {
+		want.tunnels[0] = gw_tunnel(op->gw);
+		want.n_tunnels = want.tunnels[0] != 0;
+	}
 	hold = hold_new(op->gw, op->use, &want);
 	if (hold == NULL)
 		lease_fail(op, ERR_REFUSED, "too many leases for one host");

@@ -32,7 +32,7 @@ struct counters {
 	uint64_t lost_late;         /* not leased in time */
 	uint64_t lost_full;         /* too many waited */
 	uint64_t leased;            /* SPIs */
-	uint64_t late;              /* SPIs seen only when the SA was whole */
+	uint64_t whole;             /* of them: seen only when the SA had its keys */
 	uint64_t refused;           /* SPIs, by the gateway or for want of room */
 	uint64_t unanswered, freed; /* SPIs asked for in vain; given back */
 };
@@ -255,7 +255,7 @@ static void lease(struct follow *f, const struct hold *up, const struct xfrm_sa 
 	if (r != NULL && (r->remote == RSIP_MACRO || r->remote == RSIP_MICRO))
 		want.remote.address = sa->src;
 	if (!sa->larval)
-		f->count.late++;
+		f->count.whole++;
 	hold = hold_new(up->gw, HOLD_FOLLOW, &want);
 	if (hold == NULL) {
 		refuse(f->host, g->address, sa->spi, "too many leases for one host");
@@ -454,7 +454,7 @@ json_t *follow_json(const struct host *h)
 		(json_int_t)c->looks, "messages", (json_int_t)c->messages, "kept",
 		(json_int_t)c->kept, "sent", (json_int_t)c->sent, "lost",
 		(json_int_t)(c->lost_late + c->lost_full), "leased",
-		(json_int_t)c->leased, "late", (json_int_t)c->late, "refused",
+		(json_int_t)c->leased, "whole", (json_int_t)c->whole, "refused",
 		(json_int_t)c->refused, "unanswered", (json_int_t)c->unanswered, "freed",
 		(json_int_t)c->freed);
 }

@@ -84,6 +84,8 @@ class Hybrid:
             value = self.gateway.metrics()
         elif what.startswith("conf"):
             value = self.gateway.reconfigure(**self.settings[what])
+        elif what.startswith("release-"):
+            value = self.gateway.release(what.split("-")[1])
         elif what == "kill-gateway":
             value = self.gateway.end(signal.SIGKILL) == -signal.SIGKILL
             self.gateway.start()

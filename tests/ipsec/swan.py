@@ -163,6 +163,11 @@ class Charon:
         return set().union(*(spis for _, _, subs in self.sas() for name, spis in subs.items()
             if name in children or not children))
 
+    def outbound(self):
+        """SPIs of all CHILD_SAs towards others."""
+        return {int(s, 16) for s in re.findall(r"^    out ([0-9a-f]+)", self.swanctl("--list-sas"),
+            re.M)}
+
     def numbers(self, identity):
         """(IKE_SA numbers, CHILD_SA numbers) of what is up with the peer of this identity."""
         ikes, children, number = set(), set(), None

@@ -280,6 +280,11 @@ class Gateway:
         return json.loads(self.net.run("n", BUILD / "bin" / "rsip", "gateway", "show", what,
             "--json", "--socket", self.net.dir / "rsipd.sock"))
 
+    def release(self, bind_id):
+        self.net.run("n", BUILD / "bin" / "rsip", "gateway", "release", bind_id, "--socket",
+            self.net.dir / "rsipd.sock")
+        return True
+
     def metrics(self):
         """{name with labels: value} of what /metrics says."""
         with self.net.inside("n"), socket.create_connection(("127.0.0.1", 9455), 5) as s:
