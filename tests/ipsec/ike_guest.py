@@ -36,6 +36,7 @@ class Ways:
         self.results, self.all = cells.Results(), variants.every()
         self.clash = variants.Clash(len(self.all) + 1)
         self.charons, self.services = {}, []
+        self.own = dict(HOSTS)  # where hosts are on their side of the gateway
 
     def up(self):
         for name, host in self.road.hosts.items():
@@ -69,7 +70,7 @@ class Ways:
             path.write_text(text)
             self.charons[name] = swan.Charon(self.net, name, OUT, path).start()
         for name in names:
-            self.charons[name].load("".join(v.host(name, HOSTS[name], self.lease(name))
+            self.charons[name].load("".join(v.host(name, self.own[name], self.lease(name))
                 for v in (*self.all, self.clash)))
 
     def hosts_stop(self, names=tuple(HOSTS)):
@@ -80,7 +81,7 @@ class Ways:
 
     def talk(self, name, v):
         """Through its SAs: the peer answers whom it should, and in tunnel mode asks, too."""
-        lease, own = self.lease(name), HOSTS[name]
+        lease, own = self.lease(name), self.own[name]
         source = (own, 0) if v.mode == "tunnel" else (lease.address, v.local_port(lease))
         self.expect(name, *v.service(), "y", source)
         if v.mode == "tunnel":

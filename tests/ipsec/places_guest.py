@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Inside the guest: where peers are, and who begins: RFC 3104 appendices D, F and G.
 
-    places_guest.py [PART ...]      parts: addresses, incoming, policy, road-warrior
+    places_guest.py [PART ...]      parts: addresses incoming policy soho road-warrior
 
 The gateway, outside, has two shared addresses and a whole one.
 """
@@ -22,7 +22,7 @@ from road_guest import ask_host, tap
 from topo import HOSTS, NA, NB, Y, Y2, Failed, Lease, Net
 
 NB2, WHOLE = "203.0.113.3", "203.0.113.4"
-LAPTOP, LAPTOP_ROUTER, R_LAN = "192.0.2.77", "192.0.2.1", "10.0.0.254"
+LAPTOP, LAPTOP_ROUTER = "192.0.2.77", "192.0.2.1"
 
 
 class There(variants.Variant):
@@ -36,12 +36,12 @@ class There(variants.Variant):
 class Begun(There):
     """One that the peer begins, towards an address and port of the host's."""
 
-    def __init__(self, number, name, host, ike="IKEv2", port=500, mode="tunnel"):
-        super().__init__(number, name, ike, mode=mode)
-        self.to, self.to_port = host, port
+    def __init__(self, number, name, host, ike="IKEv2", port=500, own=None):
+        super().__init__(number, name, ike)
+        self.to, self.to_port, self.hosts = host, port, own or HOSTS[host]
 
     def at_peer(self, lease):
-        ts = {"local_ts": self.inner, "remote_ts": HOSTS[self.to]}
+        ts = {"local_ts": self.inner, "remote_ts": self.hosts}
         return variants.CONNECTION.format(name=self.name, encap="no", local=self.peer,
             remote=f"remote_addrs = {lease.address}\n        remote_port = {self.to_port}",
             mode=self.mode, local_id=f"y.{self.name}.test",
@@ -253,8 +253,52 @@ def policy(p):
         host.rsip("down")
 
 
+def soho(p):
+    """RFC 3104 appendix F: one public address for NAPT and for two hosts with IPsec (S-F-01)."""
+    tap.check("the gateway takes one address for NAPT and leases", ask_host("conf-soho"))
+    p.services.append(talk.Service(p.net, "y", swan.SERVICE, Y))
+    p.peer_has(There(61, "soho-esp"), There(62, "soho-ah", protocol="AH", mode="transport"))
+    p.charons["y"].load("".join(v.at_peer() for v in p.all))
+    for name in HOSTS:
+        p.lease_up(name)
+    p.hosts_start()
+    p.both_ways()
+    for kind, (address, port) in ask_host("napt-host").items():
+        tap.check(f"a host without RSIP: {kind} leaves as {address}:{port}, no leased port",
+            address == NB and not any(a <= port <= b
+                for l in p.road.leases.values() for a, b in l.ports))
+    p.still("beside NAPT")
+    p.hosts_stop()
+    p.down(*HOSTS)
+
+
+def road_warrior(p):
+    """Appendix F: a laptop in the Internet, an address of the company, a desktop inside
+    (S-F-02); and the desktop begins (S-F-03).  Who may, an allow list says."""
+    tap.check("the gateway serves the laptop alone", ask_host("conf-road-warrior"))
+    p.net.batch("x1", f"addr del {HOSTS['x1']}/24 dev eth0", f"addr add {LAPTOP}/24 dev eth0",
+        f"route add default via {LAPTOP_ROUTER}")
+    p.own["x1"] = LAPTOP
+    p.services.append(talk.Service(p.net, "x1", swan.SERVICE, LAPTOP))
+    p.lease_up("x1")
+    refused("x2, which nobody listed", p.road.hosts["x2"], "up", "-g", NA)
+    out = There(63, "road-esp")
+    out.hosts = LAPTOP
+    back = Begun(64, "road-back", "x1", port=p.lease("x1").ports[0][0], own=LAPTOP)
+    p.peer_has(out, back)
+    p.charons["y"].load(out.at_peer() + back.at_peer(p.lease("x1")))
+    p.hosts_start(["x1"])
+    tap.does(f"the laptop, {LAPTOP}, as {p.lease('x1').address}, and the desktop: {out.words}",
+        p.try_one, "x1", out)
+    begun(p, back, f"the desktop to port {back.to_port} of {p.lease('x1').address}")
+    p.still("both at once", ["x1"])
+    p.hosts_stop(["x1"])
+    p.down("x1")
+
+
 def main():
-    parts = {f.__name__.replace("_", "-"): f for f in (addresses, incoming, policy)}
+    parts = {f.__name__.replace("_", "-"): f 
+        for f in (addresses, incoming, policy, soho, road_warrior)}
     with Net("/run/road") as net:
         net.dir.mkdir(exist_ok=True)
         road_guest.links(net)

@@ -45,6 +45,7 @@ class Variant:
     def __init__(self, number, ike, protocol, mode, natt=False):
         self.number, self.ike, self.protocol, self.mode = number, ike, protocol, mode
         self.natt = natt
+        self.hosts = "10.0.0.0/24"  # what hosts have in their tunnels
         self.name = f"{SHORT[ike]}-{protocol.lower()}-{mode}{'-natt' if natt else ''}"
         # The peer's setting for UDP is chosen by address, before it knows identities.
         self.peer = Y2 if natt else Y
@@ -85,7 +86,7 @@ class Variant:
 
     def at_peer(self):
         if self.mode == "tunnel":
-            ts = {"local_ts": self.inner, "remote_ts": "10.0.0.0/24"}
+            ts = {"local_ts": self.inner, "remote_ts": self.hosts}
         else:
             ts = {"local_ts": f"dynamic[udp/{self.port}]", "remote_ts": "dynamic[udp]"}
         return CONNECTION.format(name=self.name, encap="yes" if self.natt else "no",
