@@ -66,6 +66,9 @@ extern const struct cli_option cli_common_options[];
 /* `rsip gateway ...`, in gateway.c. */
 extern const struct cli_command cli_gateway_commands[];
 
+/* `rsip genkey`, in genkey.c. */
+int cli_genkey(struct cli *cli, const void *options, int argc, char **argv);
+
 /* Run argv through a table; the exit status of the program. */
 int cli_main(const struct cli_command *commands, int argc, char **argv);
 

@@ -105,6 +105,16 @@ const struct cli_command cli_commands[] = {
 		.sub = cli_gateway_commands,
 	},
 	{
+		.name = "genkey",
+		.args = "NAME",
+		.help = "make a key for a host, which it shares with its gateway",
+		.run = cli_genkey,
+		.min_args = 1,
+		.max_args = 1,
+		.details = "The line is for key-file of the host and of the gateway, by "
+			   "NAME the host is known there.",
+	},
+	{
 		.name = "completion",
 		.args = "bash|zsh",
 		.help = "print a script that completes rsip's words in that shell",

@@ -85,6 +85,19 @@
 		"exact", 0, CLI_FLAG, AT(exact), NULL, "take nothing but what is named", \
 			0, 0                                                             \
 	}
+#define OPT_FILE(name, member, help)                              \
+	{                                                         \
+		name, 0, CLI_TEXT, AT(member), "FILE", help, 0, 0 \
+	}
+#define OPTS_PROOF                                                                     \
+	OPT_FILE("key-file", key_file, "the key that we share with the gateway"),      \
+		OPT_FILE("tls-certificate", tls_certificate, "our certificate"),       \
+		OPT_FILE("tls-key", tls_key, "its private key"),                       \
+		OPT_FILE("tls-authority", tls_authority, "who signs the gateway's"),   \
+	{                                                                              \
+		"tls-name", 0, CLI_TEXT, AT(tls_name), "NAME",                         \
+			"what the gateway's certificate must name (its address)", 0, 0 \
+	}
 #define OPT_END   \
 	{         \
 		0 \
@@ -92,24 +105,24 @@
 
 const struct cli_option host_up_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(65535), OPT_PORTS_MAX, OPT_SPIS, OPT_SPI_MODE, OPT_TRANSPORT,
-	OPT_TUNNEL, OPT_SOURCE, OPT_ADDRESS, OPT_LEASE, OPT_END };
+	OPT_TUNNEL, OPT_SOURCE, OPTS_PROOF, OPT_ADDRESS, OPT_LEASE, OPT_END };
 
 const struct cli_option host_lease_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
-	OPT_EXACT, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPT_END };
+	OPT_EXACT, OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPTS_PROOF, OPT_END };
 
 const struct cli_option host_listen_options[] = { OPT_GATEWAY, OPT_CONF, OPT_PORT,
 	{ "ike-id", 0, CLI_TEXT, AT(ike_id), "ID",
 		"in place of a port: IKE of the peer with this identity", 0, 0 },
 	OPT_PORTS(255), OPT_ADDRESS, OPT_REMOTE, OPT_LEASE, OPT_TRANSPORT, OPT_TUNNEL,
-	OPT_SOURCE, OPT_END };
+	OPT_SOURCE, OPTS_PROOF, OPT_END };
 
 const struct cli_option host_query_options[] = { OPT_GATEWAY, OPT_CONF, OPT_TRANSPORT,
-	OPT_SOURCE, OPT_END };
+	OPT_SOURCE, OPTS_PROOF, OPT_END };
 
 const struct cli_option host_exec_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
-	OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE,
+	OPT_TRANSPORT, OPT_TUNNEL, OPT_SOURCE, OPTS_PROOF,
 	{ "user", 0, CLI_TEXT, AT(user), "NAME", "run as that user (who called)", 0, 0 },
 	OPT_END };
 
@@ -131,15 +144,27 @@ static int put_number(json_t *params, const char *key, const struct cli_u32 *val
 			  : 0;
 }
 
+/* The daemon stands in another directory. */
+static int put_file(json_t *params, const char *key, const char *value)
+{
+	char *full = value != NULL ? realpath(value, NULL) : NULL;
+	int bad = put_text(params, key, full != NULL ? full : value);
+
+	free(full);
+	return bad;
+}
+
 json_t *host_params(const struct host_options *o)
 {
 	json_t *params = json_object();
-	/* The daemon stands in another directory. */
-	char *conf = o->conf != NULL ? realpath(o->conf, NULL) : NULL;
 	int bad = 0;
 
-	bad |= put_text(params, "config", conf != NULL ? conf : o->conf);
-	free(conf);
+	bad |= put_file(params, "config", o->conf);
+	bad |= put_file(params, "key-file", o->key_file);
+	bad |= put_file(params, "tls-certificate", o->tls_certificate);
+	bad |= put_file(params, "tls-key", o->tls_key);
+	bad |= put_file(params, "tls-authority", o->tls_authority);
+	bad |= put_text(params, "tls-name", o->tls_name);
 	bad |= put_text(params, "gateway", o->gateway);
 	bad |= put_text(params, "method", o->method);
 	bad |= put_text(params, "transport", o->transport);

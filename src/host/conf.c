@@ -173,6 +173,39 @@ static bool set_lease(struct host_conf *c, const char *v)
 	return set_number(&c->lease_s, v, 0, UINT32_MAX);
 }
 
+static bool set_file(char *into, const char *v)
+{
+	if (strlen(v) >= HOST_FILE_MAX)
+		return false;
+	memcpy(into, v, strlen(v) + 1);
+	return true;
+}
+
+static bool set_key_file(struct host_conf *c, const char *v)
+{
+	return set_file(c->keys.key_file, v);
+}
+
+static bool set_tls_certificate(struct host_conf *c, const char *v)
+{
+	return set_file(c->keys.tls_certificate, v);
+}
+
+static bool set_tls_key(struct host_conf *c, const char *v)
+{
+	return set_file(c->keys.tls_key, v);
+}
+
+static bool set_tls_authority(struct host_conf *c, const char *v)
+{
+	return set_file(c->keys.tls_authority, v);
+}
+
+static bool set_tls_name(struct host_conf *c, const char *v)
+{
+	return set_file(c->keys.tls_name, v);
+}
+
 static const struct key {
 	const char *name;
 	bool (*set)(struct host_conf *c, const char *value);
@@ -190,6 +223,11 @@ static const struct key {
 	{ "spi-mode", set_spi_mode, "is neither block nor follow" },
 	{ "lease", set_lease, "is not a number of seconds" },
 	{ "device", set_device, "is not auto, kernel or tun" },
+	{ "key-file", set_key_file, "is longer than 255 bytes" },
+	{ "tls-certificate", set_tls_certificate, "is longer than 255 bytes" },
+	{ "tls-key", set_tls_key, "is longer than 255 bytes" },
+	{ "tls-authority", set_tls_authority, "is longer than 255 bytes" },
+	{ "tls-name", set_tls_name, "is longer than 255 bytes" },
 };
 
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))

@@ -30,6 +30,15 @@ enum host_spi_mode {
 	HOST_SPI_FOLLOW, /* the IKE daemon: each is leased when it appears */
 };
 
+/* Files that prove who we are, "" for none. */
+#define HOST_FILE_MAX 256
+struct host_keys {
+	char key_file[HOST_FILE_MAX]; /* auth/key.h */
+	char tls_certificate[HOST_FILE_MAX], tls_key[HOST_FILE_MAX],
+		tls_authority[HOST_FILE_MAX];
+	char tls_name[HOST_FILE_MAX]; /* that the gateway's must have; "": its address */
+};
+
 struct host_conf {
 	uint32_t gateway; /* 0: find one */
 	uint16_t port;
@@ -44,6 +53,7 @@ struct host_conf {
 	uint32_t ports_quiet_s; /* ... and gives back what was not used for so long */
 	uint32_t lease_s;       /* wish; 0: none */
 	enum host_device device;
+	struct host_keys keys;
 };
 
 void host_conf_init(struct host_conf *c);

@@ -33,12 +33,6 @@ struct gw_conn {
 	char buf[READ_SIZE];
 };
 
-struct gw_udp {
-	uv_udp_t udp;
-	struct gw *gw;
-	char buf[READ_SIZE], out[READ_SIZE];
-};
-
 struct gw_write {
 	uv_write_t req;
 	uint8_t bytes[];
@@ -62,7 +56,7 @@ void gw_text(const struct gw *gw, char buf[static 24])
 		(void)snprintf(buf, 24, "%s:%u", addr_format(gw->addr, addr), gw->port);
 }
 
-static struct sockaddr_in sockaddr_of(uint32_t addr, uint16_t port)
+struct sockaddr_in gw_sockaddr(uint32_t addr, uint16_t port)
 {
 	return (struct sockaddr_in){ .sin_family = AF_INET,
 		.sin_port = htons(port),
@@ -144,6 +138,9 @@ static void on_registered(struct req *req, const struct rsip_event *ev)
 	if (ev->type == RSIP_EVENT_REGISTERED)
 		return; /* said to all who wait by on_event() */
 	hold_why(ev, why, sizeof(why));
+	if (gw->proof.sealed && gw->proof.sealer.plain > 0)
+		(void)snprintf(why, sizeof(why),
+			"it answers without a seal: does it know our key?");
 	trouble(gw, "registration failed", why);
 }
 
@@ -274,6 +271,7 @@ static void conn_drop(struct gw *gw)
 	gw->conn = NULL;
 	if (conn == NULL)
 		return;
+	prove_end(&gw->proof);
 	conn->gw = NULL;
 	uv_close((uv_handle_t *)&conn->tcp, on_conn_closed);
 }
@@ -299,12 +297,86 @@ static void conn_lost(struct gw *gw, int status)
 		trouble(gw, "cannot connect", uv_strerror(status));
 }
 
+static void on_written(uv_write_t *req, int status)
+{
+	(void)status; /* a failed connection also shows when reading */
+	free(req);
+}
+
+static void conn_write(struct gw_conn *conn, const uint8_t *bytes, size_t len)
+{
+	struct gw_write *w = malloc(sizeof(*w) + len);
+	uv_buf_t buf;
+
+	if (w == NULL)
+		return; /* the stream is lost; the other end will say so */
+	memcpy(w->bytes, bytes, len);
+	buf = uv_buf_init((char *)w->bytes, (unsigned int)len);
+	if (uv_write(&w->req, (uv_stream_t *)&conn->tcp, &buf, 1, on_written) != 0)
+		free(w);
+}
+
+/* What TLS has to say. */
+static void tls_flush(struct gw *gw)
+{
+	uint8_t buf[4096];
+	size_t n;
+
+	while ((n = tls_output(gw->proof.tls, buf, sizeof(buf))) > 0)
+		conn_write(gw->conn, buf, n);
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct gw_conn *conn = handle->data;
 
 	(void)suggested;
 	*buf = uv_buf_init(conn->buf, sizeof(conn->buf));
+}
+
+/* The link is as it should be: the session may speak. */
+static void conn_ready(struct gw *gw)
+{
+	gw->conn->connected = true;
+	gw->connect_ms = 0;
+	(void)uv_timer_stop(&gw->connect);
+	rsip_session_connected(gw->session, host_now_us());
+	register_start(gw);
+	check_start(gw);
+}
+
+static void tls_lost(struct gw *gw)
+{
+	char why[PROVE_WHY];
+
+	(void)snprintf(why, sizeof(why), "%s", tls_error(gw->proof.tls));
+	if (gw->conn->connected) {
+		conn_lost(gw, UV_EPROTO);
+	} else {
+		conn_drop(gw);
+		connect_later(gw);
+	}
+	trouble(gw, "TLS", why);
+}
+
+/* Bytes of the gateway through TLS; a session may end the connection on the way. */
+static void tls_read_all(struct gw_conn *conn, const uint8_t *bytes, size_t len)
+{
+	struct tls *tls = conn->gw->proof.tls;
+	uint8_t buf[4096];
+	int got = tls_input(tls, bytes, len);
+
+	tls_flush(conn->gw);
+	if (got == 0 && !conn->connected && tls_is_ready(tls))
+		conn_ready(conn->gw);
+	while (got >= 0 && conn->gw != NULL && conn->connected) {
+		got = tls_read(tls, buf, sizeof(buf));
+		if (got <= 0)
+			break;
+		rsip_session_input(conn->gw->session, buf, (size_t)got, host_now_us());
+	}
+	if (got < 0 && conn->gw != NULL)
+		tls_lost(conn->gw);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -315,13 +387,15 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		return;
 	if (n < 0)
 		conn_lost(conn->gw, (int)n);
+	else if (conn->gw->proof.tls != NULL)
+		tls_read_all(conn, (const uint8_t *)buf->base, (size_t)n);
 	else
 		rsip_session_input(conn->gw->session, (const uint8_t *)buf->base,
 			(size_t)n, host_now_us());
 }
 
 /* Our address towards the gateway is what makes us this host. */
-static void local_learn(struct gw *gw, const struct sockaddr_in *local)
+void gw_local(struct gw *gw, const struct sockaddr_in *local)
 {
 	uint32_t addr = ntohl(local->sin_addr.s_addr);
 
@@ -346,25 +420,29 @@ static void on_connected(uv_connect_t *req, int status)
 		conn_lost(gw, status);
 		return;
 	}
-	conn->connected = true;
-	gw->connect_ms = 0;
-	(void)uv_timer_stop(&gw->connect);
-	local_learn(gw, &local);
+	gw_local(gw, &local);
 	(void)uv_tcp_nodelay(&conn->tcp, 1);
 	(void)uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
-	rsip_session_connected(gw->session, host_now_us());
-	register_start(gw);
-	check_start(gw);
+	if (gw->proof.tls != NULL)
+		tls_flush(gw);
+	else
+		conn_ready(gw);
 }
 
 static void tcp_connect(struct gw *gw)
 {
-	struct sockaddr_in to = sockaddr_of(gw->addr, gw->port);
+	struct sockaddr_in to = gw_sockaddr(gw->addr, gw->port);
 	struct gw_conn *conn = calloc(1, sizeof(*conn));
+	char why[PROVE_WHY] = "";
 	int err;
 
-	if (conn == NULL) {
+	if (conn == NULL ||
+		(prove_is_wanted(&gw->proof) &&
+			prove_begin_tcp(&gw->proof, gw->addr, why, sizeof(why)) != 0)) {
+		free(conn);
 		connect_later(gw);
+		if (why[0] != 0)
+			trouble(gw, "cannot prove who we are", why);
 		return;
 	}
 	(void)uv_tcp_init(gw->host->loop, &conn->tcp);
@@ -374,7 +452,7 @@ static void tcp_connect(struct gw *gw)
 	gw->conn = conn;
 	err = 0;
 	if (gw->source != 0) {
-		struct sockaddr_in from = sockaddr_of(gw->source, 0);
+		struct sockaddr_in from = gw_sockaddr(gw->source, 0);
 
 		err = uv_tcp_bind(
 			&conn->tcp, (const struct sockaddr *)(const void *)&from, 0);
@@ -388,104 +466,22 @@ static void tcp_connect(struct gw *gw)
 		(void)uv_timer_start(&gw->connect, on_connect_due, CONNECT_WAIT_MS, 0);
 }
 
-/* --- UDP ------------------------------------------------------------------------------
- */
-
-static void on_udp_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-	struct gw_udp *udp = handle->data;
-
-	(void)suggested;
-	*buf = uv_buf_init(udp->buf, sizeof(udp->buf));
-}
-
-static void on_datagram(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf,
-	const struct sockaddr *from, unsigned int flags)
-{
-	struct gw_udp *udp = handle->data;
-
-	(void)flags;
-	/* An error is an ICMP message about what was sent: time will tell. */
-	if (udp->gw == NULL || n <= 0 || from == NULL)
-		return;
-	rsip_session_input(
-		udp->gw->session, (const uint8_t *)buf->base, (size_t)n, host_now_us());
-}
-
-static void on_udp_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
-static void udp_drop(struct gw *gw)
-{
-	if (gw->udp == NULL)
-		return;
-	gw->udp->gw = NULL;
-	uv_close((uv_handle_t *)&gw->udp->udp, on_udp_closed);
-	gw->udp = NULL;
-}
-
-static int udp_open(struct gw *gw)
-{
-	struct sockaddr_in to = sockaddr_of(gw->addr, gw->port),
-			   from = sockaddr_of(gw->source, 0), local;
-	struct gw_udp *udp = calloc(1, sizeof(*udp));
-	int len = sizeof(local), err;
-
-	if (udp == NULL)
-		return -ENOMEM;
-	(void)uv_udp_init(gw->host->loop, &udp->udp);
-	udp->udp.data = udp;
-	err = uv_udp_bind(&udp->udp, (const struct sockaddr *)(const void *)&from, 0);
-	if (err == 0)
-		err = uv_udp_connect(
-			&udp->udp, (const struct sockaddr *)(const void *)&to);
-	if (err == 0)
-		err = uv_udp_getsockname(
-			&udp->udp, (struct sockaddr *)(void *)&local, &len);
-	if (err == 0)
-		err = uv_udp_recv_start(&udp->udp, on_udp_alloc, on_datagram);
-	if (err != 0) {
-		uv_close((uv_handle_t *)&udp->udp, on_udp_closed);
-		return err;
-	}
-	udp->gw = gw;
-	gw->udp = udp;
-	local_learn(gw, &local);
-	return 0;
-}
-
 /* --- the session's callbacks ----------------------------------------------------------
  */
-
-static void on_written(uv_write_t *req, int status)
-{
-	(void)status; /* a failed connection also shows when reading */
-	free(req);
-}
 
 static void on_send(void *ctx, const uint8_t *bytes, size_t len)
 {
 	struct gw *gw = ctx;
-	uv_buf_t buf;
-	struct gw_write *w;
 
-	if (gw->udp != NULL && len <= sizeof(gw->udp->out)) {
-		memcpy(gw->udp->out, bytes, len);
-		buf = uv_buf_init(gw->udp->out, (unsigned int)len);
-		/* What can't be sent is lost like anything else on the way. */
-		(void)uv_udp_try_send(&gw->udp->udp, &buf, 1, NULL);
-	}
+	if (gw->udp != NULL)
+		gw_udp_send(gw, bytes, len);
 	if (gw->conn == NULL || !gw->conn->connected)
 		return;
-	w = malloc(sizeof(*w) + len);
-	if (w == NULL)
-		return;
-	memcpy(w->bytes, bytes, len);
-	buf = uv_buf_init((char *)w->bytes, (unsigned int)len);
-	if (uv_write(&w->req, (uv_stream_t *)&gw->conn->tcp, &buf, 1, on_written) != 0)
-		free(w);
+	if (gw->proof.tls == NULL) {
+		conn_write(gw->conn, bytes, len);
+	} else if (tls_write(gw->proof.tls, bytes, len) == 0) {
+		tls_flush(gw);
+	}
 }
 
 /* --- life -----------------------------------------------------------------------------
@@ -524,7 +520,7 @@ static void on_connect_due(uv_timer_t *timer)
 	struct gw *gw = timer->data;
 
 	if (gw->transport == RSIP_UDP) {
-		udp_drop(gw);
+		gw_udp_drop(gw);
 		gw_start(gw);
 		return;
 	}
@@ -537,16 +533,18 @@ static void on_connect_due(uv_timer_t *timer)
 
 void gw_start(struct gw *gw)
 {
+	char why[PROVE_WHY] = "";
 	int err = 0;
 
 	if (gw->transport == RSIP_UDP) {
 		if (gw->udp == NULL)
-			err = udp_open(gw);
+			err = gw_udp_open(gw, why, sizeof(why));
 		if (err == 0) {
 			register_start(gw);
 			check_start(gw);
 		} else {
-			trouble(gw, "cannot open a UDP socket", uv_strerror(err));
+			trouble(gw, "cannot open a UDP socket",
+				why[0] != 0 ? why : uv_strerror(err));
 		}
 	} else if (gw->conn == NULL) {
 		tcp_connect(gw);
@@ -558,7 +556,7 @@ void gw_start(struct gw *gw)
 /* Is it an address of this machine? */
 static bool address_is_here(uint32_t addr)
 {
-	struct sockaddr_in local = sockaddr_of(addr, 0);
+	struct sockaddr_in local = gw_sockaddr(addr, 0);
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	bool here;
 
@@ -613,6 +611,7 @@ int gw_new(struct host *h, const struct host_conf *conf, struct gw **result)
 	gw->port = conf->port;
 	gw->source = conf->source;
 	gw->transport = conf->transport;
+	gw->proof.files = conf->keys;
 	gw->session = rsip_session_new(&session);
 	if (gw->session == NULL) {
 		free(gw);
@@ -689,7 +688,7 @@ void gw_free(struct gw *gw)
 		}
 	}
 	conn_drop(gw);
-	udp_drop(gw);
+	gw_udp_drop(gw);
 	up_forget(h, gw);
 	net_forget(h, gw);
 	reqs_fail(gw);

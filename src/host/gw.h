@@ -3,6 +3,7 @@
 #include "base/addr.h"
 #include "base/limit.h"
 #include "host/conf.h"
+#include "host/prove.h"
 
 #include <rsip/rsip.h>
 
@@ -43,6 +44,7 @@ struct gw {
 	struct rsip_session *session;
 	struct gw_conn *conn; /* TCP; NULL while there is none */
 	struct gw_udp *udp;
+	struct prove proof;
 	uv_timer_t timer;   /* session's deadline */
 	uv_timer_t connect; /* next try */
 	uv_timer_t check;   /* next question whether all is well */
@@ -88,4 +90,11 @@ void gw_start(struct gw *gw);
  */
 void gw_link(struct gw *gw, struct req *req);
 int gw_settle(struct gw *gw, const struct req *req, int result);
+/* Our address towards the gateway is what makes us this host. */
+void gw_local(struct gw *gw, const struct sockaddr_in *local);
+struct sockaddr_in gw_sockaddr(uint32_t addr, uint16_t port);
+/* gw_udp.c; why is "" where a code of libuv says enough. */
+int gw_udp_open(struct gw *gw, char *why, size_t why_size);
+void gw_udp_drop(struct gw *gw);
+void gw_udp_send(struct gw *gw, const uint8_t *bytes, size_t len);
 void gw_text(const struct gw *gw, char buf[static 24]);

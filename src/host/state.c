@@ -102,6 +102,7 @@ static json_t *session_json(const struct rsip_session *s)
 static json_t *gw_json(const struct gw *gw)
 {
 	json_t *locals = json_array(), *holds = json_array();
+	const struct host_keys *k = &gw->proof.files;
 
 	for (size_t i = 0; i < gw->n_locals; i++)
 		(void)json_array_append_new(
@@ -110,12 +111,16 @@ static json_t *gw_json(const struct gw *gw)
 	for (const struct hold *hold = gw->host->holds; hold != NULL; hold = hold->next)
 		if (hold->gw == gw && !hold->freeing)
 			(void)json_array_append_new(holds, hold_json(hold));
-	return json_pack("{s:I, s:i, s:I, s:I, s:i, s:b, s:b, s:I, s:I, s:o, s:o, s:o}",
+	return json_pack(
+		"{s:I, s:i, s:I, s:I, s:i, s:b, s:b, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"address", (json_int_t)gw->addr, "port", (int)gw->port, "source",
 		(json_int_t)gw->source, "local", (json_int_t)gw->local, "transport",
 		(int)gw->transport, "up", gw->up, "follow", gw->follow, "ports_max",
 		(json_int_t)gw->ports_max, "ports_quiet", (json_int_t)gw->ports_quiet_s,
-		"locals", locals, "holds", holds, "session", session_json(gw->session));
+		"locals", locals, "holds", holds, "session", session_json(gw->session),
+		"keys",
+		json_pack("[s, s, s, s, s]", k->key_file, k->tls_certificate, k->tls_key,
+			k->tls_authority, k->tls_name));
 }
 
 static json_t *iface_json(const struct iface *i)
@@ -293,6 +298,19 @@ static int session_load(struct gw *gw, const char *text)
 	return result;
 }
 
+static void keys_load(struct host_keys *k, const json_t *list)
+{
+	char *const into[] = { k->key_file, k->tls_certificate, k->tls_key,
+		k->tls_authority, k->tls_name };
+
+	for (size_t i = 0; i < sizeof(into) / sizeof(into[0]); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		if (text != NULL)
+			(void)snprintf(into[i], HOST_FILE_MAX, "%s", text);
+	}
+}
+
 static void gw_load(struct host *h, const json_t *o)
 {
 	struct host_conf conf = h->conf;
@@ -306,6 +324,7 @@ static void gw_load(struct host *h, const json_t *o)
 	conf.port = (uint16_t)u32_of(o, "port");
 	conf.source = u32_of(o, "source");
 	conf.transport = (enum rsip_transport)u32_of(o, "transport");
+	keys_load(&conf.keys, json_object_get(o, "keys"));
 	if (gw_new(h, &conf, &gw) != 0)
 		return;
 	gw->local = u32_of(o, "local");
