@@ -50,7 +50,7 @@ class Hybrid:
         self.net, self.gateway, self.out = net, gateway, net.dir / "guest"
         self.out.mkdir()
         self.wires = {}  # captures by name
-        self.actions = {}   # what else the guest may ask for, by name
+        self.actions = {}  # what else the guest may ask for, by name
         self.settings = {}  # of the gateway, by what the guest calls them (conf...)
 
     def run(self, script, *args, seconds=200, watch=None):
@@ -85,13 +85,10 @@ class Hybrid:
             value = self.gateway.metrics()
         elif what.startswith("conf"):
             value = self.gateway.reconfigure(**self.settings[what])
-<<<<<<< HEAD
         elif what.startswith("release-"):
             value = self.gateway.release(what.split("-")[1])
-=======
         elif what in self.actions:
             value = self.actions[what]()
->>>>>>> 90ff64b (tests: places: the networks of appendix F: home office beside NAPT, road warrior, and reversed)
         elif what == "kill-gateway":
             value = self.gateway.end(signal.SIGKILL) == -signal.SIGKILL
             self.gateway.start()
