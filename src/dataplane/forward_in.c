@@ -171,6 +171,17 @@ static enum dp_reason in_ike(struct pass *s, const struct taddr *a, struct tleas
 	}
 }
 
+/* The host that sends to the peer with this SPI, else the only one with that peer. */
+static struct tlease *learned_out_spi(
+	struct pass *s, uint32_t peer, uint8_t proto, uint32_t spi)
+{
+	const struct learned_key key = { s->ip.dst, peer, proto, spi };
+	const struct learned *e =
+		learned_find(&s->f->tables.learned[LEARNED_SPI], &key, s->now_ms);
+
+	return e ? e->owner : only_host(s, LEARNED_SPI, peer);
+}
+
 static struct tlease *quoted_ike(struct pass *s, const struct ip4 *ip, uint16_t sport)
 {
 	const uint8_t *udp = pass_payload(s) + ICMP_HDR + ip->hdr;
@@ -183,21 +194,13 @@ static struct tlease *quoted_ike(struct pass *s, const struct ip4 *ip, uint16_t 
 		return only_host(s, LEARNED_IKE, ip->dst);
 	memcpy(head, udp + 8, n < sizeof head ? n : sizeof head);
 	flow_parse_ike(head, head + sizeof head, sport == FLOW_NATT_PORT, &ike);
+	if (ike.kind == FLOW_IKE_ESP)
+		return learned_out_spi(s, ip->dst, IP4_UDP, ike.spi);
 	struct learned *e =
 		ike.kind == FLOW_IKE_COOKIES ? ike_find(s, ike.initiator) : NULL;
 	if (e)
 		return learned_has_peer(e, ip->dst) ? e->owner : NULL;
 	return only_host(s, LEARNED_IKE, ip->dst);
-}
-
-static struct tlease *quoted_spi(
-	struct pass *s, const struct ip4 *ip, const struct flow *q)
-{
-	const struct learned_key key = { s->ip.dst, ip->dst, q->proto, q->spi };
-	const struct learned *e =
-		learned_find(&s->f->tables.learned[LEARNED_SPI], &key, s->now_ms);
-
-	return e ? e->owner : only_host(s, LEARNED_SPI, ip->dst);
 }
 
 /* Whose packet does this ICMP error quote (RFC 3102 6.2, RFC 3104 5)? */
@@ -211,7 +214,7 @@ static struct tlease *in_icmp_error(struct pass *s, const struct taddr *a)
 	if (a->whole)
 		return a->whole;
 	if (q.kind == FLOW_SPI)
-		return quoted_spi(s, &ip, &q);
+		return learned_out_spi(s, ip.dst, q.proto, q.spi);
 	if (q.kind == FLOW_ICMP_QUERY) {
 		const struct learned_key key = { s->ip.dst, ip.dst, q.icmp_type,
 			q.icmp_id_seq };

@@ -57,6 +57,15 @@ static enum dp_reason pick_or(struct pass *s, unsigned int methods,
 	return *lease ? DP_OK : r ? r : none_is;
 }
 
+/* ESP in UDP: as out_spi(), under UDP's number. */
+static void learn_natt(struct pass *s, struct tlease *l, uint32_t spi)
+{
+	const struct learned_key key = { s->ip.src, s->ip.dst, IP4_UDP, spi };
+
+	(void)learned_refresh(
+		&s->f->tables.learned[LEARNED_SPI], &key, l, s->ip.dst, s->now_ms);
+}
+
 /* IKE from a port that hosts share: the cookie is claimed (RFC 3104 6.1). */
 static enum dp_reason out_ike(struct pass *s)
 {
@@ -72,6 +81,8 @@ static enum dp_reason out_ike(struct pass *s)
 		pass_payload(s) + 8, pass_end(s), s->flow.sport == FLOW_NATT_PORT, &ike);
 	if (ike.kind == FLOW_IKE_SHORT)
 		return DP_IKE_SHORT;
+	if (ike.kind == FLOW_IKE_ESP)
+		learn_natt(s, l, ike.spi);
 	if (ike.kind != FLOW_IKE_COOKIES)
 		return DP_OK;
 	const struct learned_key key = { s->ip.src, ike.initiator[0], ike.initiator[1],

@@ -229,6 +229,8 @@ void learned_settle(struct learned_table *t, struct learned *e)
 	e->settled = true;
 	t->n_settled++;
 	TAILQ_INSERT_TAIL(&t->settled, e, by_age);
+	if (t->watch)
+		t->watch(t->watch_ctx, e, true);
 }
 
 void learned_owner_end(struct learned_table *t, struct tlease *owner)

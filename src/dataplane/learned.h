@@ -55,8 +55,8 @@ struct learned_table {
 	uint32_t max_per_owner;
 	uint64_t ttl_ms; /* of an entry that is not settled; 0: no limit */
 	enum learned_kind kind;
-	/* Told of what is learned or refreshed (there) and of what is forgotten, or NULL.
-	 */
+	/* Told of what is learned, refreshed or answered (there), and of what is
+	 * forgotten, or NULL. */
 	void (*watch)(void *ctx, const struct learned *e, bool there);
 	void *watch_ctx;
 };

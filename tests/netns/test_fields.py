@@ -130,14 +130,30 @@ def test_port(way, make):
 
 # S-4-02, S-6.1-03, S-6.1-13: initiator cookie, on 500 and behind the marker of 4500; UDP-ESP by SPI.
 @pytest.mark.parametrize("port", [500, 4500])
-def test_cookie(way, port):
+def test_cookie(way, port, kind):
     for _ in range(2):
         for host in (X1, X2):
             way.leaves(ike(COOKIES[host] + port, port), host)
         for host in (X2, X1):
             way.arrives(ike(COOKIES[host] + port, port, Y, NB, 0x99), host)
     for host in (X1, X2):
-        way.arrives(natt(SPIS[host] + 3), host)
+        for _ in range(2):
+            way.arrives(natt(SPIS[host] + 3), host)
+            way.leaves(natt(0xC1 + PORTS[host], NB, Y), host)
+        way.arrives(error(natt(0xC1 + PORTS[host], NB, Y)), host)
+    # Answered cookies and known SPIs are the programs'.
+    before = way.net.dp.stats()["fast"]
+    for host in (X1, X2):
+        way.leaves(ike(COOKIES[host] + port, port, responder=0x99), host)
+        way.arrives(ike(COOKIES[host] + port, port, Y, NB, 0x99), host)
+        way.arrives(ike(0x5050, port, Y, NB, COOKIES[host] + port), host)  # the peer rekeyed
+        way.arrives(natt(SPIS[host] + 4), host)
+        way.leaves(natt(0xC1 + PORTS[host], NB, Y), host)
+    assert way.net.dp.stats()["fast"] == before + (0 if kind == "packet" else 10)
+    # But not to one that the host does not talk with.
+    before = way.net.dp.stats().get("in.no_cookie", 0)
+    way.net.from_peer(ike(COOKIES[X1] + port, port, "198.51.100.77", NB, 0x99))
+    way.net.dp.until("in.no_cookie", before + 1)
 
 
 # F-6.2-01, F-6.2-02, S-5-12: ICMP identifier, and what an error quotes: port, SPI, cookie, identifier.

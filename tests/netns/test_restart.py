@@ -8,8 +8,9 @@ import time
 import dpnet
 import pytest
 from dpnet import NB, X1, X2, Y
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.ipsec import ESP
+from scapy.packet import Raw
 
 pytestmark = dpnet.needs_network
 SPI1, SPI2, OUT = 0xC0010000, 0xC0020000, 0xABCD0001
@@ -197,6 +198,47 @@ def fetch(n, number):
             yield inner
             if inner[ESP].spi == SPI1 and inner[ESP].seq == number:
                 return
+
+
+def ike(n, cookie, host, seq):
+    """An IKE packet of a host and its answer; the numbers are in both."""
+    head = cookie.to_bytes(8, "big")
+    text = struct.pack(">QBBBBII", 7, 33, 0x20, 34, 8, seq, 28)
+    n.from_host(IP(src=NB, dst=Y) / UDP(sport=500, dport=500) / Raw(head + text), host=host)
+    n.at_peer(lambda p: UDP in p and bytes(p[UDP].payload) == head + text)
+    n.from_peer(IP(src=Y, dst=NB) / UDP(sport=500, dport=500) / Raw(head + text))
+    n.at_host(lambda p: UDP in p and bytes(p[UDP].payload) == head + text, host=host)
+
+
+def test_cookies_are_kept(net, pins):
+    """S-6.1-03: IKE on the shared port goes on while nobody runs, and is known to the next process."""
+    for host, cookie in ((X1, 0x1111), (X2, 0x2222)):
+        for seq in range(2):
+            ike(net, cookie, host, seq)
+    net.dp.child.kill()
+    net.dp.child.wait()
+    for host, cookie in ((X1, 0x1111), (X2, 0x2222)):
+        ike(net, cookie, host, 2)
+    again(net, pins)
+    # Answers first: the next process has not yet seen these cookies itself.
+    for host, cookie in ((X2, 0x2222), (X1, 0x1111)):
+        text = cookie.to_bytes(8, "big") + struct.pack(">QBBBBII", 7, 33, 0x20, 34, 8, 3, 28)
+        net.from_peer(IP(src=Y, dst=NB) / UDP(sport=500, dport=500) / Raw(text))
+        net.at_host(lambda p, t=text: UDP in p and bytes(p[UDP].payload) == t, host=host)
+    assert net.dp.stats()["answered"] == 2
+    net.from_host(IP(src=NB, dst=Y) / UDP(sport=500, dport=500) / Raw((0x1111).to_bytes(8, "big") +
+        bytes(20)), host=X2)
+    net.dp.until("out.cookie_inuse", 1)
+
+
+def test_cookies_go_with_their_lease(net):
+    for seq in range(2):
+        ike(net, 0x1111, X1, seq)
+    net.dp.remove(1)
+    text = (0x1111).to_bytes(8, "big") + struct.pack(">QBBBBII", 7, 33, 0x20, 34, 8, 3, 28)
+    net.from_peer(IP(src=Y, dst=NB) / UDP(sport=500, dport=500) / Raw(text))
+    net.dp.until("in.no_cookie", 1)
+    assert net.dp.stats()["answered"] == 0
 
 
 def test_other_pools(net, pins):

@@ -980,6 +980,25 @@ def icmp_rows():
     public(icmp_error(ike(two), keep=28))
     say("count in.icmp_unmatched 1")
 
+    case("error-natt", "ESP in UDP on the shared port 4500: by the peer's SPI, learned on the way out.")
+    two_hosts()
+
+    def natt(spi, src=NB, dst=Y):
+        return udp(src, 4500, dst, 4500, body=spi.to_bytes(4, "big") + b"opaque bytes....")
+
+    for host, spi in ((X1, 0xA1), (X2, 0xA2)):
+        for _ in range(2):
+            private(tunnel(natt(spi), host))
+            at_public(hop(natt(spi)))
+    n = 0
+    for host, spi in ((X2, 0xA2), (X1, 0xA1)):
+        n += 1
+        e = icmp_error(natt(spi), keep=40)
+        public(e)
+        at_private(outer(hop(e), n, host))
+    public(icmp_error(natt(0xA3), keep=40))
+    say("count in.icmp_unmatched 1")
+
     case("error-query", "F-6.2-02: by the quoted identifier.")
     two_hosts()
     q = IP(src=NB, dst=Y, id=1) / ICMP(type=8, id=11, seq=3)

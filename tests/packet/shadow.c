@@ -24,6 +24,13 @@ static void on_out_spi(void *ctx, const struct learned *e, bool is_there)
 	keep_out_spi(&s->keep, e, is_there);
 }
 
+static void on_cookie(void *ctx, const struct learned *e, bool is_there)
+{
+	struct shadow *s = ctx;
+
+	keep_cookie(&s->keep, e, is_there);
+}
+
 static void on_path(void *ctx, uint32_t host, uint16_t mtu)
 {
 	struct shadow *s = ctx;
@@ -53,6 +60,8 @@ int shadow_open(struct shadow *s, struct forward *f)
 		return 1;
 	f->tables.learned[LEARNED_SPI].watch = on_out_spi;
 	f->tables.learned[LEARNED_SPI].watch_ctx = s;
+	f->tables.learned[LEARNED_IKE].watch = on_cookie;
+	f->tables.learned[LEARNED_IKE].watch_ctx = s;
 	f->path = on_path;
 	f->path_ctx = s;
 	shadow_conf(s);
@@ -62,6 +71,7 @@ int shadow_open(struct shadow *s, struct forward *f)
 void shadow_close(struct shadow *s)
 {
 	s->forward->tables.learned[LEARNED_SPI].watch = NULL;
+	s->forward->tables.learned[LEARNED_IKE].watch = NULL;
 	s->forward->path = NULL;
 	keep_fini(&s->keep);
 	load_close(&s->load);

@@ -51,6 +51,13 @@ static void on_out_spi(void *ctx, const struct learned *e, bool there)
 	keep_out_spi(&dp->xdp->keep, e, there);
 }
 
+static void on_cookie(void *ctx, const struct learned *e, bool there)
+{
+	const struct dp *dp = ctx;
+
+	keep_cookie(&dp->xdp->keep, e, there);
+}
+
 static void take_conf(struct dp *dp)
 {
 	uint8_t mac[LINKS][6];
@@ -144,6 +151,8 @@ static int start(struct dp *dp, const struct dp_conf *conf, uint64_t secret, cha
 	dp->forward.path_ctx = dp;
 	dp->forward.tables.learned[LEARNED_SPI].watch = on_out_spi;
 	dp->forward.tables.learned[LEARNED_SPI].watch_ctx = dp;
+	dp->forward.tables.learned[LEARNED_IKE].watch = on_cookie;
+	dp->forward.tables.learned[LEARNED_IKE].watch_ctx = dp;
 	return 0;
 }
 
@@ -156,6 +165,7 @@ static void xdp_close(struct dp *dp)
 	dp->watch = NULL;
 	dp->forward.path = NULL;
 	dp->forward.tables.learned[LEARNED_SPI].watch = NULL;
+	dp->forward.tables.learned[LEARNED_IKE].watch = NULL;
 	if (x->load.pins[0] && x->attached)
 		dp->silenced = false; /* the rules stay with the programs */
 	keep_fini(&x->keep);

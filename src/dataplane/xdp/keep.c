@@ -371,12 +371,13 @@ void keep_out_spi(struct keep *k, const struct learned *e, bool there)
 		(void)bpf_map_delete_elem(k->out_spis, &key);
 }
 
-static void write_out_spis(struct keep *k, const struct tlease *l)
+static void write_learned(struct keep *k, const struct tlease *l)
 {
 	const struct learned *e;
 
 	TAILQ_FOREACH(e, &l->learned[LEARNED_SPI].list, by_owner)
 	keep_out_spi(k, e, true);
+	keep_cookies_of(k, l);
 }
 
 /* The keys of a lease as they are now. */
@@ -403,7 +404,7 @@ void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms)
 	if (was && !l->mark)
 		(void)keep_spis_take(k, place, l->address, l->spis, l->n_spis);
 	if (was != l->mark)
-		write_out_spis(k, l);
+		write_learned(k, l);
 	mark_shares(k, l);
 	keep_freeze(k, frozen ? hop : 0, false);
 	life_end(k, was, hop, l->mark);
@@ -545,18 +546,17 @@ int keep_init(struct keep *k, struct maps_conf *conf, uint64_t secret)
 	return err ? err : find_free_ports(k);
 }
 
-/* The lease that an entry of a predecessor belongs to, or one as good. */
-static struct tlease *owner_of(const struct keep *k, const struct tables *t,
-	const struct maps_out_spi *spi, maps_life life)
+struct tlease *keep_owner_of(const struct keep *k, const struct tables *t, uint32_t nb,
+	uint32_t peer, maps_life life)
 {
-	const struct flow flow = { .kind = FLOW_SPI, .spi = spi->spi };
+	const struct flow flow = { .kind = FLOW_SPI };
 	const struct maps_hop *h = &k->hop[hop_of(k, life)];
-	const struct tpair *pair = tables_pair(t, BE32(h->dst), spi->nb);
+	const struct tpair *pair = tables_pair(t, BE32(h->dst), nb);
 	struct tlease *l = pair ? LIST_FIRST(&pair->leases) : NULL;
 
 	while (l && ((l->method != METHOD_RSIPSEC && l->method != METHOD_RSA_IP) ||
 			    l->tunnel != tunnel_of_proto(h->proto) ||
-			    verdict_remote(&l->remote, spi->peer, &flow, 0) != DP_OK))
+			    verdict_remote(&l->remote, peer, &flow, 0) != DP_OK))
 		l = LIST_NEXT(l, of_pair);
 	return l;
 }
@@ -571,7 +571,7 @@ static void settle_out_spi(
 
 	if (bpf_map_lookup_elem(k->out_spis, spi, &life))
 		return;
-	struct tlease *l = owner_of(k, t, spi, life);
+	struct tlease *l = keep_owner_of(k, t, spi->nb, spi->peer, life);
 	if (!l || !learned_refresh(&t->learned[LEARNED_SPI], &key, l, spi->peer, now_ms))
 		(void)bpf_map_delete_elem(k->out_spis, spi);
 }
@@ -597,6 +597,7 @@ void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms)
 	static const struct range every = { 0, PORTS - 1 };
 
 	settle_out_spis(k, t, now_ms);
+	keep_settle_cookies(k, t, now_ms);
 	for (uint32_t i = 0; i < k->n_leases; i++)
 		if (k->use[i] == KEEP_LEFT)
 			record_end(k, i);

@@ -44,8 +44,8 @@ struct keep {
 	struct maps_spis *spi;
 	struct maps_hop *hop;
 	struct maps_routes *route;
-	/* a hash, by descriptor */
-	int out_spis;
+	/* hashes, by descriptor */
+	int out_spis, cookies;
 	uint32_t n_leases, n_addrs, n_ports, n_buckets;
 	uint8_t *use; /* enum keep_use of each record */
 	uint32_t n_left;
@@ -93,6 +93,8 @@ void keep_used_hops(struct keep *k, keep_find *fn, void *ctx);
 
 void keep_path(struct keep *k, uint32_t host, uint16_t mtu);
 void keep_out_spi(struct keep *k, const struct learned *e, bool there);
+/* One that is answered; else it is not for the programs. */
+void keep_cookie(struct keep *k, const struct learned *e, bool there);
 
 /* --- between keep.c, keep_spis.c and keep_hops.c --- */
 
@@ -106,6 +108,17 @@ uint32_t keep_take(struct keep_free *f);
 /* The place of a pool address, and back; false, or 0: it has none. */
 bool keep_place_of(const struct keep *k, uint32_t addr, uint32_t *place);
 uint32_t keep_address_at(const struct keep *k, uint32_t place);
+
+/* The cookies of a lease have another life. */
+void keep_cookies_of(struct keep *k, const struct tlease *l);
+/* What a predecessor knew of cookies is learned; what belongs to no lease goes. */
+void keep_settle_cookies(struct keep *k, struct tables *t, uint64_t now_ms);
+/*
+ * The lease to which a predecessor's way leads, or one as good, that may do IPsec with
+ * this peer; NULL: none.
+ */
+struct tlease *keep_owner_of(const struct keep *k, const struct tables *t, uint32_t nb,
+	uint32_t peer, maps_life life);
 
 /* The tables of SPIs: begin with what a predecessor left; 0 or -ENOMEM. */
 int keep_spis_init(struct keep *k, uint32_t seed);

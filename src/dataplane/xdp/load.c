@@ -27,7 +27,7 @@
 
 /* The first ones are written through memory. */
 static const char *const map_names[] = { "leases", "addrs", "ports", "spis", "hops",
-	"routes", "out_spis" };
+	"routes", "out_spis", "cookies" };
 #define MAPS   (sizeof map_names / sizeof map_names[0])
 #define MAPPED LOAD_MAPPED
 static const char *const link_names[LINKS] = { "link_private", "link_public" };
@@ -237,6 +237,7 @@ static int map_all(struct load *l, struct keep *k)
 	k->hop = l->mapped[4];
 	k->route = l->mapped[5];
 	k->out_spis = map_fd(l, MAPPED);
+	k->cookies = map_fd(l, MAPPED + 1);
 	return 0;
 }
 

@@ -14,7 +14,7 @@
  * frozen hop is left to user space.
  */
 
-#define MAPS_LAYOUT   3 /* of these records; another one does not reuse pinned tables */
+#define MAPS_LAYOUT   4 /* of these records; another one does not reuse pinned tables */
 
 #define MAPS_PREFIXES 8
 #define MAPS_ENDS     8
@@ -135,6 +135,23 @@ static inline uint32_t maps_route_bucket(uint32_t dst, uint32_t seed)
 /* A peer's SPI that a host sends to; a hit authorises. */
 struct maps_out_spi {
 	uint32_t nb, peer, proto, spi;
+};
+
+/*
+ * An IKE cookie that a host uses and a peer has answered (RFC 3104 6.1).  A host's packet
+ * goes to user space once in a while, so that there, too, the cookie is in use.
+ */
+#define MAPS_COOKIES      65536
+#define MAPS_COOKIE_PEERS 4
+#define MAPS_COOKIE_FRESH 156 /* units of 64 ms: 10 s */
+struct maps_cookie {
+	uint32_t nb, cookie[2];
+};
+struct maps_known {
+	struct maps_cookie key; /* again, as a value may be read while it is another's */
+	uint32_t seen;          /* boot time in units of 64 ms */
+	maps_life life;
+	uint32_t peer[MAPS_COOKIE_PEERS]; /* 0: none */
 };
 
 /* --- the rest --- */

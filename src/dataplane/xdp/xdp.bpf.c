@@ -81,6 +81,14 @@ struct {
 } out_spis SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAPS_COOKIES);
+	__type(key, struct maps_cookie);
+	__type(value, struct maps_known);
+} cookies SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -303,6 +311,28 @@ INLINE const volatile maps_life *by_spi(struct pass *s)
 	return NULL;
 }
 
+/* The entry of a cookie that this peer is talked to with, or NULL. */
+INLINE const volatile struct maps_known *by_cookie(
+	uint32_t nb, const uint32_t cookie[2], uint32_t peer)
+{
+	const struct maps_cookie key = { nb, { cookie[0], cookie[1] } };
+	const volatile struct maps_known *k = bpf_map_lookup_elem(&cookies, &key);
+	bool met = false;
+
+	if (!k)
+		return NULL;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < MAPS_COOKIE_PEERS; i++)
+		met |= k->peer[i] == peer;
+	return met ? k : NULL;
+}
+
+/* What was read of the entry was this cookie's. */
+INLINE bool is_known(const volatile struct maps_known *k, uint32_t nb, uint32_t cookie)
+{
+	return k->key.nb == nb && k->key.cookie[0] == cookie;
+}
+
 /* --- packets --- */
 
 /* Cut what is behind the packet (padding of short frames). */
@@ -392,14 +422,47 @@ INLINE enum dp_reason in_nobody(const struct pass *s, const struct maps_addr *a)
 		return DP_REASONS;
 	if (s->flow.kind == FLOW_SPI)
 		return conf.partial ? DP_REASONS : DP_NO_SPI;
-	if (s->flow.kind == FLOW_PORTS && !(a->flags & MAPS_LOCAL) &&
-		!is_ike_port(&s->flow, s->flow.dport))
+	if (s->flow.kind == FLOW_PORTS && !(a->flags & MAPS_LOCAL))
 		return DP_NO_BIND;
 	return DP_REASONS;
 }
 
-/* DP_OK: s->life is whose it is.  DP_REASONS: not for here to say. */
-INLINE enum dp_reason in_find(struct pass *s)
+/*
+ * IKE on a port that nobody leases: by a cookie that is known, and on port 4500 ESP by
+ * its SPI.  New cookies, and what user space makes of them, are not for here.
+ */
+INLINE enum dp_reason in_ike(struct pass *s, const uint8_t *payload)
+{
+	const volatile struct maps_known *k;
+	struct flow_ike ike;
+	const uint32_t *cookie = ike.initiator;
+
+	flow_parse_ike(payload, end(s->ctx), s->flow.dport == FLOW_NATT_PORT, &ike);
+	s->flow.kind = FLOW_SPI; /* judged by address alone */
+	s->alive = NULL;
+	if (ike.kind == FLOW_IKE_ESP) {
+		s->flow.spi = ike.spi;
+		s->alive = by_spi(s);
+		return is_alive(s) && is_of(s->alive, s->key) ? DP_OK : DP_REASONS;
+	}
+	if (ike.kind != FLOW_IKE_COOKIES)
+		return DP_REASONS;
+	k = by_cookie(s->ip.dst, cookie, s->ip.src);
+	if (!k) {
+		cookie = ike.responder;
+		k = by_cookie(s->ip.dst, cookie, s->ip.src);
+	}
+	if (!k)
+		return DP_REASONS;
+	s->alive = &k->life;
+	return is_alive(s) && is_known(k, s->ip.dst, cookie[0]) ? DP_OK : DP_REASONS;
+}
+
+/*
+ * DP_OK: s->life is whose it is.  DP_REASONS: not for here to say.  payload: what is
+ * behind eight bytes of header.
+ */
+INLINE enum dp_reason in_find(struct pass *s, const uint8_t *payload)
 {
 	const struct maps_addr *a;
 
@@ -414,7 +477,8 @@ INLINE enum dp_reason in_find(struct pass *s)
 	else if (s->flow.kind == FLOW_PORTS)
 		s->alive = by_port(a, s->flow.dport);
 	if (!s->alive || *s->alive == 0)
-		return in_nobody(s, a);
+		return is_ike_port(&s->flow, s->flow.dport) ? in_ike(s, payload)
+							    : in_nobody(s, a);
 	return is_alive(s) ? DP_OK : DP_REASONS;
 }
 
@@ -489,7 +553,7 @@ int rsip_public(struct xdp_md *ctx)
 	flow_parse(p + IP4_HDR, end(ctx), s.ip.proto, &s.flow);
 	if (s.flow.kind == FLOW_PORTS && is_unfinished(p, end(ctx), &s.ip))
 		return XDP_PASS;
-	enum dp_reason r = in_find(&s);
+	enum dp_reason r = in_find(&s, p + IP4_HDR + PAYLOAD);
 	r = r ? r : in_policy(&s);
 	if (r)
 		return r == DP_REASONS ? XDP_PASS : drop(&s, DP_IN, r);
@@ -498,16 +562,43 @@ int rsip_public(struct xdp_md *ctx)
 
 /* --- out: O1 to O9.  A refusal has its error, which user space tells. --- */
 
-INLINE const volatile maps_life *out_find(struct pass *s)
+/* As in_ike(): by what user space learned, not too long ago. */
+INLINE const volatile maps_life *out_ike(struct pass *s, const uint8_t *payload)
 {
+	const volatile struct maps_known *k;
+	struct flow_ike ike;
+
+	flow_parse_ike(payload, end(s->ctx), s->flow.sport == FLOW_NATT_PORT, &ike);
+	s->flow.kind = FLOW_SPI; /* judged by address alone */
+	if (ike.kind == FLOW_IKE_ESP) {
+		const struct maps_out_spi key = { s->ip.src, s->ip.dst, s->ip.proto,
+			ike.spi };
+		return bpf_map_lookup_elem(&out_spis, &key);
+	}
+	if (ike.kind != FLOW_IKE_COOKIES)
+		return NULL;
+	k = by_cookie(s->ip.src, ike.initiator, s->ip.dst);
+	if (!k || now(s->state) - k->seen > MAPS_COOKIE_FRESH ||
+		!is_known(k, s->ip.src, ike.initiator[0]))
+		return NULL;
+	return &k->life;
+}
+
+INLINE const volatile maps_life *out_find(struct pass *s, const uint8_t *payload)
+{
+	const volatile maps_life *life;
 	const struct maps_addr *a = bpf_map_lookup_elem(&addrs, &s->place);
 
 	if (!a)
 		return NULL;
 	if (a->whole)
 		return &a->whole;
-	if (s->flow.kind == FLOW_PORTS)
-		return by_port(a, s->flow.sport);
+	if (s->flow.kind == FLOW_PORTS) {
+		life = by_port(a, s->flow.sport);
+		return is_ike_port(&s->flow, s->flow.sport) && (!life || *life == 0)
+			       ? out_ike(s, payload)
+			       : life;
+	}
 	if (s->flow.kind != FLOW_SPI)
 		return NULL;
 	const struct maps_out_spi key = { s->ip.src, s->ip.dst, s->ip.proto,
@@ -602,7 +693,7 @@ int rsip_private(struct xdp_md *ctx)
 	flow_parse(p + IP4_HDR, end(ctx), s.ip.proto, &s.flow);
 	if (s.flow.kind == FLOW_PORTS && is_unfinished(p, end(ctx), &s.ip))
 		return XDP_PASS;
-	s.alive = out_find(&s);
+	s.alive = out_find(&s, p + IP4_HDR + PAYLOAD);
 	if (!is_alive(&s) ||
 		(((uint32_t)s.life & MAPS_REMOTE) &&
 			judge(&s, s.ip.dst, s.flow.dport, false)) ||
