@@ -336,6 +336,13 @@ static uint16_t ask_type(const struct kx *kx, const struct ask *ask)
 	return six ? KX_T_AAAA : role_types[ask->role];
 }
 
+/* Never 0, and ids stay below 2^31. */
+static uint32_t id_next(struct kx *kx)
+{
+	kx->ask_serial = kx->ask_serial % 0x1fffff + 1;
+	return kx->ask_serial;
+}
+
 /* Start what queued up, as long as there are places and room. */
 static void ask_pump(struct kx *kx)
 {
@@ -358,9 +365,7 @@ static void ask_pump(struct kx *kx)
 		place = kx->flight_free[--kx->n_flight_free];
 		kx->flight[place] = slot;
 		ask->queued = false;
-		ask->id = ++kx->ask_serial << 10 | place;
-		if (ask->id >> 10 == 0) /* never 0 */
-			ask->id = ++kx->ask_serial << 10 | place;
+		ask->id = id_next(kx) << 10 | place;
 		kx->count.asks++;
 		kx->count.lookups++;
 		a = emit(kx, KX_ASK);

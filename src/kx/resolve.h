@@ -22,7 +22,7 @@ struct kx_resolve_conf {
 				answer from these alone, without a socket (tests); NULL */
 	const char *now;     /* fixed time of validation, YYYYMMDDHHMMSS; NULL: the clock
 			      */
-	uint32_t in_flight;  /* look-ups at a time; 0: 256 */
+	uint32_t in_flight;  /* look-ups at a time; 0: 384 */
 };
 
 struct kx_resolve;
@@ -46,3 +46,6 @@ int kx_resolve_ask(struct kx_resolve *r, uint32_t id, const struct kx_name *name
 /* Not known any more: nothing happens. */
 void kx_resolve_cancel(struct kx_resolve *r, uint32_t id);
 size_t kx_resolve_count(const struct kx_resolve *r);
+/* For callers that share a resolver: an id that kx_step() never uses (those are below
+ * 2^31) and nobody else got. */
+uint32_t kx_resolve_id(struct kx_resolve *r);
