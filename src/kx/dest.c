@@ -64,7 +64,7 @@ void dest_pump(struct kx *kx)
 		const struct kx_name *name = NULL;
 
 		if (d->named != NONE)
-			name = &kx_policy_at(kx->policy, kx->named[d->named].rule)->name;
+			name = &kx->named[d->named].name;
 		d->walk = walk_start(kx, OWNER_DEST, dest, &d->addr, name, NULL, false);
 		if (d->walk == NONE)
 			return;

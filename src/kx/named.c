@@ -156,6 +156,14 @@ void named_timer(struct kx *kx, uint32_t i)
 		ask(kx, i);
 }
 
+void kx_vouch(struct kx *kx, const struct kx_name *name, const struct kx_addr *addr)
+{
+	kx->policy_new = false;
+	kx->named[0] =
+		(struct named){ .rule = 0, .name = *name, .addrs = { *addr }, .n = 1 };
+	kx->n_named = 1;
+}
+
 uint32_t named_find(const struct kx *kx, const struct kx_addr *addr)
 {
 	uint32_t best = NONE;

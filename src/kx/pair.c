@@ -410,9 +410,8 @@ void pair_step(struct kx *kx, uint32_t pair)
 			down(kx, pair);
 		} else if (p->flush && !was_up) {
 			pair_unshunt(kx, &p->source, &p->destination);
-			p->until_ms = kx->now_ms;
-			p->failures = 0;
-			p->safe_until_ms = 0;
+			p->id = 0;
+			cache_del(&kx->pair_index, pair);
 		}
 		p->flush = p->withdrawn = false;
 		return;

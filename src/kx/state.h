@@ -306,6 +306,9 @@ void named_timer(struct kx *kx, uint32_t named);
 /* The rule by name that this address belongs to; NONE. */
 uint32_t named_find(const struct kx *kx, const struct kx_addr *addr);
 
+/* For an explanation: this address is taken for the name's, without a look-up. */
+void kx_vouch(struct kx *kx, const struct kx_name *name, const struct kx_addr *addr);
+
 /* source.c */
 /* May a new pair of this source begin?  *slot is counted as waiting then. */
 bool source_take(struct kx *kx, const struct kx_addr *addr, uint32_t *slot);
