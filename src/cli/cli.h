@@ -11,7 +11,14 @@
  * prefix and the exit status of usage errors come from the rows.
  */
 
-enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_UNREACHABLE = 3 };
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+	CLI_UNREACHABLE = 3,
+	CLI_INSECURE = 4, /* `rsip kx` alone */
+	CLI_BOGUS = 5,
+};
 
 /* Options that every command takes. */
 struct cli {

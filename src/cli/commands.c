@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/completion.h"
 #include "cli/host.h"
+#include "cli/kx.h"
 
 static const struct cli_command ike_commands[] = {
 	{
@@ -98,6 +99,22 @@ const struct cli_command cli_commands[] = {
 		.name = "ike",
 		.help = "hand a lease to an IKE daemon",
 		.sub = ike_commands,
+	},
+	{
+		.name = "kx",
+		.args = "NAME|ADDRESS | explain NAME | show | flush [S D] | open",
+		.help = "who may exchange keys for it, by signed DNS (RFC 2230)",
+		.run = cli_kx,
+		.options = cli_kx_options,
+		.options_size = sizeof(struct cli_kx_options),
+		.min_args = 1,
+		.max_args = 3,
+		.details = "With a name or an address: own look-ups, no daemon is "
+			   "needed; an address goes through\nthe reverse tree. With "
+			   "explain, show, flush and open: what rsip-kxd knows and "
+			   "does;\nflush forgets decisions without an SA, open takes its "
+			   "traps out of the kernel.\nExit status of look-ups: 0 secure "
+			   "(a secure denial too), 1 failed, 4 insecure, 5 bogus.",
 	},
 	{
 		.name = "gateway",

@@ -15,24 +15,20 @@
 
 #define CALL_MS 30000
 
-struct kx_options {
-	const char *anchor, *forward, *config, *zones, *at;
-};
-
 const struct cli_option cli_kx_options[] = {
-	{ "anchor", 0, CLI_TEXT, offsetof(struct kx_options, anchor), "FILE",
+	{ "anchor", 0, CLI_TEXT, offsetof(struct cli_kx_options, anchor), "FILE",
 		"trust anchors (/usr/share/dns/root.key)", 0, 0 },
-	{ "forward", 0, CLI_TEXT, offsetof(struct kx_options, forward), "ADDRESS[@PORT]",
-		"resolver to ask, not the authoritative servers", 0, 0 },
-	{ "resolver-config", 0, CLI_TEXT, offsetof(struct kx_options, config), "FILE",
+	{ "forward", 0, CLI_TEXT, offsetof(struct cli_kx_options, forward),
+		"ADDRESS[@PORT]", "resolver to ask, not the authoritative servers", 0,
+		0 },
+	{ "resolver-config", 0, CLI_TEXT, offsetof(struct cli_kx_options, config), "FILE",
 		"more settings, as in unbound.conf(5)", 0, 0 },
-	{ "zones", 0, CLI_TEXT, offsetof(struct kx_options, zones), "DIRECTORY",
+	{ "zones", 0, CLI_TEXT, offsetof(struct cli_kx_options, zones), "DIRECTORY",
 		"ask nobody: read signed zones NAME.zone there", 0, 0 },
-	{ "at", 0, CLI_TEXT, offsetof(struct kx_options, at), "YYYYMMDDHHMMSS",
+	{ "at", 0, CLI_TEXT, offsetof(struct cli_kx_options, at), "YYYYMMDDHHMMSS",
 		"validate as at that time", 0, 0 },
 	{ 0 },
 };
-const size_t cli_kx_options_size = sizeof(struct kx_options);
 
 /* --- printing -------------------------------------------------------------------------
  */
@@ -60,8 +56,7 @@ static void print_lookup(const json_t *lookup)
 	if (why[0] != 0)
 		(void)printf(" (%s)", why);
 	(void)putchar('\n');
-	json_array_foreach(records, i, r)
-		(void)printf("    %s\n", json_string_value(r));
+	json_array_foreach(records, i, r)(void) printf("    %s\n", json_string_value(r));
 }
 
 static void print_exchanger(const json_t *x)
@@ -71,13 +66,11 @@ static void print_exchanger(const json_t *x)
 	size_t i;
 
 	(void)printf("  %s", text_of(x, "name"));
-	json_array_foreach(addrs, i, a)
-		(void)printf(" %s", json_string_value(a));
+	json_array_foreach(addrs, i, a)(void) printf(" %s", json_string_value(a));
 	port = json_object_get(x, "port");
 	if (json_is_integer(port))
 		(void)printf(" port %" JSON_INTEGER_FORMAT, json_integer_value(port));
-	json_array_foreach(keys, i, k)
-		(void)printf(" %s key", text_of(k, "algorithm"));
+	json_array_foreach(keys, i, k)(void) printf(" %s key", text_of(k, "algorithm"));
 	if (json_array_size(keys) == 0)
 		(void)printf(" no key in DNS (certificate)");
 	(void)putchar('\n');
@@ -90,16 +83,14 @@ static void print_explanation(const json_t *e)
 	const char *decision = text_of(e, "decision");
 	size_t i;
 
-	json_array_foreach(lookups, i, one)
-		print_lookup(one);
+	json_array_foreach(lookups, i, one) print_lookup(one);
 	if (strcmp(decision, "none") == 0)
 		(void)printf("no exchanger: %s\n", text_of(e, "text"));
 	else
 		(void)printf("%s: %s; in this order:\n",
 			strcmp(decision, "direct") == 0 ? "itself" : "exchanger",
 			text_of(e, "text"));
-	json_array_foreach(exchangers, i, one)
-		print_exchanger(one);
+	json_array_foreach(exchangers, i, one) print_exchanger(one);
 	if (text_of(e, "policy")[0] != 0)
 		(void)printf("group: %s\n", text_of(e, "policy"));
 	(void)printf("%s\n", text_of(e, "status"));
@@ -147,10 +138,13 @@ static void on_explained(void *ctx, json_t *explanation)
 	kx_resolve_free(run->resolve); /* nothing keeps the loop any more */
 }
 
-static int look_up(const struct kx_options *o, const char *target, struct run *run)
+static int look_up(const struct cli_kx_options *o, const char *target, struct run *run)
 {
-	const struct kx_resolve_conf conf = { .config = o->config, .anchor = o->anchor,
-		.forward = o->forward, .zones = o->zones, .now = o->at };
+	const struct kx_resolve_conf conf = { .config = o->config,
+		.anchor = o->anchor,
+		.forward = o->forward,
+		.zones = o->zones,
+		.now = o->at };
 	static const struct kx_conf nobody;
 	struct kx_explain *explain;
 	char why[IPC_WHY] = "";
@@ -213,8 +207,8 @@ static int show(const struct cli *cli)
 static int explain(const struct cli *cli, const char *target)
 {
 	json_t *reply;
-	int result = cli_call(
-		place(cli), KXD_EXPLAIN, json_pack("{s:s}", "target", target), CALL_MS, &reply);
+	int result = cli_call(place(cli), KXD_EXPLAIN,
+		json_pack("{s:s}", "target", target), CALL_MS, &reply);
 
 	return result == CLI_OK ? show_explanation(cli, reply) : result;
 }

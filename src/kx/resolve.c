@@ -23,8 +23,9 @@
 #include <unbound.h>
 #include <unistd.h>
 
-#define IN_FLIGHT 384
-#define ANCHOR    "/usr/share/dns/root.key"
+#define IN_FLIGHT  384
+#define CNAMES_MAX 8
+#define ANCHOR     "/usr/share/dns/root.key"
 
 struct job {
 	struct kx_resolve *of;
@@ -311,21 +312,31 @@ static void why_fill(struct kx_answer *a, int err, const struct ub_result *u)
 					      : "the signatures do not hold";
 }
 
-/* No longer than the first signature (RFC 4035 section 5.3.3). */
-static void ttl_cut(
+/*
+ * No longer than the first signature (RFC 4035 section 5.3.3), and no more than so many
+ * CNAMEs: who makes us follow more has nothing good in mind.
+ */
+static void packet_check(
 	const struct kx_resolve *r, struct kx_answer *a, const struct ub_result *u)
 {
-	uint32_t now = (uint32_t)(r->fixed_now != 0 ? r->fixed_now : time(NULL)), left;
+	uint32_t now = (uint32_t)(r->fixed_now != 0 ? r->fixed_now : time(NULL));
+	struct kx_packet p = { 0 };
 
 	if (a->status > KX_NXDOMAIN || u->answer_packet == NULL || u->answer_len <= 0)
 		return;
-	if (kx_signatures_left(u->answer_packet, (size_t)u->answer_len, now, &left) != 0)
-		left = 0;
-	if (left == 0) {
+	if (kx_packet_read(u->answer_packet, (size_t)u->answer_len, now, &p) != 0 ||
+		p.cnames > CNAMES_MAX) {
+		a->status = KX_ERROR;
+		a->why = p.cnames > CNAMES_MAX ? "more than 8 CNAMEs in a row"
+					       : "the answer cannot be read";
+		a->ttl_s = 0;
+		return;
+	}
+	if (p.left_s == 0) {
 		a->status = KX_BOGUS;
 		a->why = "a signature ended while the answer was in the cache";
 	}
-	a->ttl_s = left < a->ttl_s ? left : a->ttl_s;
+	a->ttl_s = p.left_s < a->ttl_s ? p.left_s : a->ttl_s;
 }
 
 static void records_fill(struct kx_answer *a, const struct ub_result *u)
@@ -348,7 +359,7 @@ static void on_answer(void *ctx, int err, struct ub_result *u)
 	if (u != NULL) {
 		a.ttl_s = u->ttl > 0 && a.status != KX_ERROR ? (uint32_t)u->ttl : 0;
 		why_fill(&a, err, u);
-		ttl_cut(job->of, &a, u);
+		packet_check(job->of, &a, u);
 		a.canon = job->name;
 		if (u->canonname != NULL && kx_name_parse(u->canonname, &a.canon) != 0)
 			a.canon.len = 0;

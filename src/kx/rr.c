@@ -124,10 +124,10 @@ int kx_key_decode(const uint8_t *rdata, size_t len, struct kx_key *key)
 	return 0;
 }
 
-/* --- signatures -----------------------------------------------------------------------
+/* --- packets -----------------------------------------------------------------------
  */
 
-#define PACKET_RECORDS 512 /* a validated answer has a few dozen */
+#define PACKET_RECORDS 4096 /* more does not fit into 64 KiB with signatures */
 
 /* Past a name that may end in a pointer; where it points to does not matter here. */
 static void name_skip(struct rd *r)
@@ -159,11 +159,11 @@ static uint32_t signature_left(struct rd rdata, uint32_t now_s)
 	return rdata.bad || left < 0 ? 0 : (uint32_t)left;
 }
 
-int kx_signatures_left(
-	const uint8_t *packet, size_t len, uint32_t now_s, uint32_t *left_s)
+int kx_packet_read(
+	const uint8_t *packet, size_t len, uint32_t now_s, struct kx_packet *out)
 {
+	struct kx_packet got = { .left_s = UINT32_MAX };
 	struct rd r = rd_init(packet, len);
-	uint32_t left = UINT32_MAX;
 	unsigned questions, records;
 
 	(void)rd_take(&r, 4);
@@ -185,14 +185,15 @@ int kx_signatures_left(
 		type = rd_u16(&r);
 		(void)rd_take(&r, 6); /* class, TTL */
 		rdata = rd_sub(&r, rd_u16(&r));
+		got.cnames += type == KX_T_CNAME;
 		if (!r.bad && type == KX_T_RRSIG) {
-			uint32_t one = signature_left(rdata, now_s);
+			uint32_t left = signature_left(rdata, now_s);
 
-			left = one < left ? one : left;
+			got.left_s = left < got.left_s ? left : got.left_s;
 		}
 	}
 	if (r.bad)
 		return ERR_MALFORMED;
-	*left_s = left;
+	*out = got;
 	return 0;
 }

@@ -70,11 +70,19 @@ char *kx_rdata_format(
 int kx_rdata_parse(
 	uint16_t type, const char *text, uint8_t *rdata, size_t size, size_t *len);
 
+struct kx_packet {
+	/*
+	 * Seconds until the first of the signatures in the answer and its proofs ends: at
+	 * least what the answer's TTL must be cut to (RFC 4035 section 5.3.3).
+	 * UINT32_MAX when there is none; 0 when one has ended.
+	 */
+	uint32_t left_s;
+	unsigned cnames; /* on the way to the answer */
+};
+
 /*
- * Seconds until the first of the signatures in an answer ends: at least what the answer's
- * TTL must be cut to (RFC 4035 section 5.3.3).  UINT32_MAX when there is none; 0 when one
- * has ended.  now_s is wall-clock time as RRSIG counts it (modulo 2^32).  ERR_MALFORMED
- * when the packet does not parse.
+ * now_s is wall-clock time as RRSIG counts it (modulo 2^32).  ERR_MALFORMED when the
+ * packet does not parse.
  */
-int kx_signatures_left(
-	const uint8_t *packet, size_t len, uint32_t now_s, uint32_t *left_s);
+int kx_packet_read(
+	const uint8_t *packet, size_t len, uint32_t now_s, struct kx_packet *out);
