@@ -381,23 +381,25 @@ static uint64_t bindings_count(const struct engine_counters *c)
 	return n;
 }
 
-static void get_status(void *ctx, struct ipc_call *call, json_t *params)
+json_t *control_status_json(const struct control_source *s)
 {
-	const struct control_source *s = ctx;
 	const struct engine_counters *c = engine_counters(s->engine);
 	char why[IPC_WHY] = "ok";
 	bool healthy = s->healthy == NULL || s->healthy(s->ctx, why, sizeof(why));
 
+	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:s?, s:I, s:I, s:b, s:s}", "version",
+		RSIP_VERSION, "uptime",
+		(json_int_t)((source_now(s) - s->started_ms) / 1000), "driver", s->driver,
+		"transports", transports_json(s), "listen", listen_json(s), "config",
+		s->config_file, "clients", (json_int_t)c->registrations, "bindings",
+		(json_int_t)bindings_count(c), "healthy", (int)healthy, "health",
+		healthy ? "ok" : why);
+}
+
+static void get_status(void *ctx, struct ipc_call *call, json_t *params)
+{
 	(void)params;
-	reply_or_fail(
-		call, json_pack("{s:s, s:I, s:s, s:o, s:o, s:s?, s:I, s:I, s:b, s:s}",
-			      "version", RSIP_VERSION, "uptime",
-			      (json_int_t)((source_now(s) - s->started_ms) / 1000),
-			      "driver", s->driver, "transports", transports_json(s),
-			      "listen", listen_json(s), "config", s->config_file,
-			      "clients", (json_int_t)c->registrations, "bindings",
-			      (json_int_t)bindings_count(c), "healthy", (int)healthy,
-			      "health", healthy ? "ok" : why));
+	reply_or_fail(call, control_status_json(ctx));
 }
 
 /* --- verbs ----------------------------------------------------------------------------

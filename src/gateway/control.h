@@ -15,6 +15,7 @@
 
 /* What rsipd lends to control and gw_metrics; must outlive both. */
 struct monitor;
+struct page;
 struct export_counters;
 struct control_source {
 	void *ctx; /* for the functions below */
@@ -38,6 +39,7 @@ struct control_source {
 	 * failing...). */
 	bool (*healthy)(void *ctx, char *why, size_t why_size);
 
+	struct page *page; /* NULL: not served */
 	const struct audit *audit;
 	const struct export_counters *exported;
 	const struct net_counters *net;
@@ -59,4 +61,5 @@ extern const struct ipc_method control_methods[];
 
 /* One lease or registration as in `--json`; NULL when memory is short. */
 json_t *control_lease_json(const struct lease *l, uint64_t now_ms);
+json_t *control_status_json(const struct control_source *s);
 json_t *control_registration_json(const struct registration *r, uint64_t now_ms);

@@ -518,6 +518,7 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 		.port = d->conf->metrics_listen.port,
 		.collect = gw_metrics_collect,
 		.healthy = http_healthy,
+		.file = page_file,
 		.ctx = &d->source };
 	int err = source_fill(d);
 
@@ -529,6 +530,10 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 		err = open_export(d, why, why_size);
 	if (err == 0)
 		err = ipc_server_new(d->loop, &control, &d->control, why, why_size);
+	if (err == 0 && d->conf->metrics) {
+		page_open(&d->page, &d->source, &d->events);
+		d->source.page = &d->page;
+	}
 	if (err == 0 && d->conf->metrics)
 		err = metrics_http_new(d->loop, &http, &d->http, why, why_size);
 	return err;
@@ -626,6 +631,7 @@ void rsipd_close(struct rsipd *d)
 	metrics_http_free(d->http);
 	monitor_close(&d->monitor);
 	export_close(&d->export);
+	page_close(&d->page);
 	ipc_server_free(d->control);
 	net_free(d->net);
 	plane_close(&d->plane);

@@ -7,6 +7,7 @@
 #include "gateway/export.h"
 #include "gateway/gw_metrics.h"
 #include "gateway/monitor.h"
+#include "gateway/page.h"
 #include "gateway/plane.h"
 #include "gateway/proof.h"
 #include "gateway/resolve.h"
@@ -39,6 +40,7 @@ struct rsipd {
 	struct event_sink log_sink;
 	struct monitor monitor;
 	struct export export;
+	struct page page;
 	struct net *net;
 	struct proof proof;
 	struct ipc_server *control;

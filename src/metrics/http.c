@@ -72,11 +72,50 @@ static struct MHD_Response *answer_error(unsigned int code, unsigned int *status
 	return answer_text(text, strlen(text), MHD_RESPMEM_MUST_COPY);
 }
 
+/* "10.0.0.1:9455", "[::1]", "localhost:9455"; a missing one is no browser's. */
+static bool host_is_ours(struct MHD_Connection *connection)
+{
+	const char *host = MHD_lookup_connection_value(
+		connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+	size_t n = host != NULL && strncmp(host, "localhost", 9) == 0 ? 9 : 0;
+
+	return host == NULL || host[n + strspn(host + n, "0123456789.:[]")] == 0;
+}
+
+static const char *const guards[][2] = {
+	{ "Content-Security-Policy",
+		"default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
+		"'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+		"frame-ancestors 'none'" },
+	{ "X-Content-Type-Options", "nosniff" },
+	{ "Referrer-Policy", "no-referrer" },
+	{ "Cache-Control", "no-cache" },
+};
+
+static struct MHD_Response *answer_file(struct metrics_http *h,
+	struct MHD_Connection *connection, const char *url, const char **type,
+	unsigned int *status)
+{
+	struct MHD_Response *r;
+	const void *bytes = NULL;
+	size_t len = 0;
+
+	if (h->conf.file != NULL && host_is_ours(connection))
+		bytes = h->conf.file(h->conf.ctx, url, type, &len);
+	if (bytes == NULL)
+		return answer_error(MHD_HTTP_NOT_FOUND, status);
+	*status = MHD_HTTP_OK;
+	r = answer_text(bytes, len, MHD_RESPMEM_MUST_COPY);
+	for (size_t i = 0; r != NULL && i < sizeof(guards) / sizeof(guards[0]); i++)
+		(void)MHD_add_response_header(r, guards[i][0], guards[i][1]);
+	return r;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection,
 	const char *url, const char *method, const char *version, const char *upload,
 	size_t *upload_len, void **request)
 {
-	static const char content[] = "text/plain; version=0.0.4; charset=utf-8";
+	const char *type = "text/plain; version=0.0.4; charset=utf-8";
 	struct metrics_http *h = cls;
 	struct MHD_Response *r;
 	enum MHD_Result result;
@@ -100,10 +139,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection,
 	else if (strcmp(url, "/healthz") == 0)
 		r = answer_health(h, &status);
 	else
-		r = answer_error(MHD_HTTP_NOT_FOUND, &status);
+		r = answer_file(h, connection, url, &type, &status);
 	if (r == NULL)
 		return MHD_NO;
-	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, content);
+	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	result = MHD_queue_response(connection, status, r);
 	MHD_destroy_response(r);
 	return result;

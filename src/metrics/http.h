@@ -5,8 +5,8 @@
 #include <uv.h>
 
 /*
- * The HTTP end of the metrics: /metrics (Prometheus text) and /healthz ("ok" with 200, or
- * a sentence with 503), served from the program's own loop.
+ * The HTTP end of the metrics: /metrics (Prometheus text), /healthz ("ok" with 200, or a
+ * sentence with 503) and what else the program has, served from its own loop.
  */
 
 #define METRICS_WHY 512
@@ -17,7 +17,13 @@ struct metrics_http_conf {
 	metrics_collect collect;
 	/* Is all well?  If not, one sentence goes to why.  NULL: always. */
 	bool (*healthy)(void *ctx, char *why, size_t why_size);
-	void *ctx; /* for both */
+	/*
+	 * Any other file: its bytes (copied at once) and its type, or NULL.  Only for who
+	 * names us by an address or as localhost, so that no page of another site can
+	 * read it by a name of its own.  NULL: there is none.
+	 */
+	const void *(*file)(void *ctx, const char *url, const char **type, size_t *len);
+	void *ctx; /* for all */
 };
 
 struct metrics_http;
