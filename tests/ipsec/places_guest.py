@@ -63,7 +63,7 @@ class Places(ike_guest.Ways):
             self.charons["y"] = swan.Charon(self.net, "y", road_guest.OUT).start()
 
     def lease_up(self, name, *options):
-        self.road.leases[name] = tap.does(" ".join((f"{name}: rsip up", *options)),
+        self.road.leases[name] = tap.does(" ".join((f"{name}: rsip up", *map(str, options))),
             self.road.hosts[name].up, *options)
         if not self.road.leases[name]:
             raise Failed(f"{name} has no lease")
@@ -274,14 +274,16 @@ def soho(p):
 
 def road_warrior(p):
     """Appendix F: a laptop in the Internet, an address of the company, a desktop inside
-    (S-F-02); and the desktop begins (S-F-03).  Who may, an allow list says."""
+    (S-F-02); and the desktop begins (S-F-03).  Who may, a key and an allow list say."""
     tap.check("the gateway serves the laptop alone", ask_host("conf-road-warrior"))
     p.net.batch("x1", f"addr del {HOSTS['x1']}/24 dev eth0", f"addr add {LAPTOP}/24 dev eth0",
         f"route add default via {LAPTOP_ROUTER}")
     p.own["x1"] = LAPTOP
     p.services.append(talk.Service(p.net, "x1", swan.SERVICE, LAPTOP))
-    p.lease_up("x1")
-    refused("x2, which nobody listed", p.road.hosts["x2"], "up", "-g", NA)
+    key = road_guest.OUT / "laptop.key"
+    refused("x1 without its key", p.road.hosts["x1"], "up", "-g", NA)
+    refused("x2, which nobody listed", p.road.hosts["x2"], "up", "-g", NA, "--key-file", str(key))
+    p.lease_up("x1", "--key-file", key)
     out = There(63, "road-esp")
     out.hosts = LAPTOP
     back = Begun(64, "road-back", "x1", port=p.lease("x1").ports[0][0], own=LAPTOP)

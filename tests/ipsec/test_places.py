@@ -10,7 +10,7 @@ import sys
 import hybrid
 from hybrid import ASAN, SANITIZERS, relay, sanitized
 import talk
-from topo import NA, NB, Y, Gateway
+from topo import BUILD, NA, NB, Y, Gateway
 
 PLACES = {"addresses": (NB, "203.0.113.3"), "gateway": "listen-rsip-ike = true",
     "pool": 'dedicated = { "203.0.113.4" }\n    exclusive-500 = true'}
@@ -48,7 +48,11 @@ def scenario(run, tap, *parts):
         run.settings[f"conf-{flow}"] = dict(PLACES, policy=f'remote-flow = "{flow}"')
     run.settings["conf-soho"] = {"dataplane": 'napt = { "10.0.0.0/24" }\n    napt-address = "203.0.113.1"',
         "pool": 'ports = { "1024-32767" }'}
-    run.settings["conf-road-warrior"] = {"policy": 'match = { "192.0.2.77" }'}
+    keys = run.out / "laptop.key"
+    keys.touch(0o600)
+    keys.write_text(run.net.run("n", BUILD / "bin" / "rsip", "genkey", "laptop"))
+    run.settings["conf-road-warrior"] = {"policy": 'match = { "192.0.2.77" }',
+        "more": f'security {{ require = {{ "tls", "hmac" }}\n key-file = "{keys}" }}'}
     run.actions["napt-host"] = lambda: plain_talk(run.net)
     status = run.run(hybrid.HERE / "places_guest.py", *parts, seconds=240)
     output = run.words()

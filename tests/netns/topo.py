@@ -233,6 +233,7 @@ policy default {{
     {policy}
 }}
 metrics {{ listen = "127.0.0.1:9455" }}
+{more}
 """
 
 
@@ -246,9 +247,9 @@ class Gateway:
         self.configure(**settings)
         self.process = None
 
-    def configure(self, gateway="", dataplane="", pool="", policy="", addresses=(NB,)):
+    def configure(self, gateway="", dataplane="", pool="", policy="", addresses=(NB,), more=""):
         self.conf.write_text(CONF.format(na=NA, dir=self.net.dir, gateway=gateway,
-            dataplane=dataplane, pool=pool, policy=policy,
+            dataplane=dataplane, pool=pool, policy=policy, more=more,
             addresses=", ".join(f'"{a}"' for a in addresses)))
 
     def reconfigure(self, **settings):
