@@ -13,7 +13,15 @@ static const struct cli_command ike_commands[] = {
 		.options_size = sizeof(struct host_options),
 		.details = "One charon { } section: SPI block, ports, cookie prefix. It "
 			   "needs a lease of at\nleast 16 SPIs in a row. What else must "
-			   "hold is printed to standard error.",
+			   "hold is printed to standard error. rsip-hostd keeps the file "
+			   "in step with the\nlease and has charon read its SPIs anew.",
+	},
+	{
+		.name = "libreswan",
+		.help = "print what libreswan's connections need (spi-mode follow)",
+		.run = host_ike_libreswan,
+		.options = host_ike_libreswan_options,
+		.options_size = sizeof(struct host_options),
 	},
 	{ 0 },
 };

@@ -63,6 +63,10 @@ static int print_status(const json_t *status)
 	if (i == 0)
 		(void)puts("no gateway");
 	print_follow(json_object_get(status, "follow"));
+	if (json_is_true(json_object_get(json_object_get(status, "charon"), "restart")))
+		(void)puts(
+			"restart charon: its leased IKE port, address or cookie prefix "
+			"has changed");
 	return print_bindings(json_object_get(status, "bindings"));
 }
 

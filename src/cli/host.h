@@ -15,14 +15,15 @@ int host_free(struct cli *cli, const void *options, int argc, char **argv);
 int host_query(struct cli *cli, const void *options, int argc, char **argv);
 int host_exec(struct cli *cli, const void *options, int argc, char **argv);
 int host_ike_strongswan(struct cli *cli, const void *options, int argc, char **argv);
+int host_ike_libreswan(struct cli *cli, const void *options, int argc, char **argv);
 
 /* Options of every command that may ask a gateway; each uses some of them. */
 struct host_options {
 	const char *gateway, *conf, *method, *transport, *tunnel, *source, *spi_mode;
 	const char *key_file, *tls_certificate, *tls_key, *tls_authority, *tls_name;
-	const char *address, *spi, *remote, *user, *output, *ike_id;
+	const char *address, *spi, *remote, *user, *output, *vici, *swanctl, *ike_id;
 	struct cli_u32 ports, ports_max, spis, port, lease;
-	bool exact;
+	bool exact, check;
 };
 
 extern const struct cli_option host_up_options[];
@@ -31,6 +32,7 @@ extern const struct cli_option host_listen_options[];
 extern const struct cli_option host_query_options[];
 extern const struct cli_option host_exec_options[];
 extern const struct cli_option host_ike_options[];
+extern const struct cli_option host_ike_libreswan_options[];
 
 /* The options that are given, as a call's parameters. */
 json_t *host_params(const struct host_options *o);

@@ -126,12 +126,23 @@ const struct cli_option host_exec_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHO
 	{ "user", 0, CLI_TEXT, AT(user), "NAME", "run as that user (who called)", 0, 0 },
 	OPT_END };
 
-const struct cli_option host_ike_options[] = { { "output", 'o', CLI_TEXT, AT(output),
-						       "FILE",
-						       "where to, - is standard output "
-						       "(/etc/strongswan.d/rsip.conf)",
-						       0, 0 },
-	OPT_END };
+const struct cli_option host_ike_options[] = {
+	{ "output", 'o', CLI_TEXT, AT(output), "FILE",
+		"where to, - is standard output (/etc/strongswan.d/rsip.conf)", 0, 0 },
+	{ "check", 0, CLI_FLAG, AT(check), NULL,
+		"write nothing: compare file and running charon with the lease", 0, 0 },
+	{ "vici", 0, CLI_TEXT, AT(vici), "PATH",
+		"charon's control socket (/var/run/charon.vici)", 0, 0 },
+	{ "swanctl", 0, CLI_TEXT, AT(swanctl), "FILE",
+		"its connections, to check (/etc/swanctl/swanctl.conf)", 0, 0 },
+	OPT_END
+};
+
+const struct cli_option host_ike_libreswan_options[] = {
+	{ "output", 'o', CLI_TEXT, AT(output), "FILE",
+		"where to, - is standard output (-)", 0, 0 },
+	OPT_END
+};
 
 static int put_text(json_t *params, const char *key, const char *value)
 {

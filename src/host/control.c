@@ -1,5 +1,6 @@
 /* The control methods: org.rsipsec.host.* */
 #include "base/err.h"
+#include "base/log.h"
 #include "host/ops.h"
 
 #include <errno.h>
@@ -416,6 +417,8 @@ static void on_reserve(void *ctx, struct ipc_call *call, json_t *params)
 {
 	struct host *h = ctx;
 	const json_t *ports = json_object_get(params, "ports");
+	const char *file = json_string_value(json_object_get(params, "file"));
+	const char *socket = json_string_value(json_object_get(params, "socket"));
 	char why[IPC_WHY];
 
 	for (size_t i = 0; i < 2; i++) {
@@ -425,6 +428,8 @@ static void on_reserve(void *ctx, struct ipc_call *call, json_t *params)
 				    ? (struct range){ (uint32_t)port, (uint32_t)port }
 				    : (struct range){ 0, 0 };
 	}
+	if (file != NULL && socket != NULL && charon_keep(h, file, socket) != 0)
+		log_warn("charon's drop-in is not kept in step", "file=%s", file);
 	if (net_sync(h, why, sizeof(why)) != 0)
 		ipc_error(call, IPC_REFUSED, "%s", why);
 	else

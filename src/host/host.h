@@ -1,5 +1,6 @@
 #pragma once
 
+#include "host/charon.h"
 #include "host/exec.h"
 #include "host/follow.h"
 #include "host/nl.h"
@@ -37,6 +38,7 @@ struct host {
 	struct nl *xfrm;       /* NULL: no SAs in this kernel */
 	uint64_t sas_ended;    /* because their lease ended */
 	struct follow *follow; /* NULL: nobody asked for it yet */
+	struct charon *charon; /* NULL: `rsip ike strongswan` was not called */
 	struct gw *gws;
 	struct hold *holds;
 	size_t n_holds;

@@ -195,6 +195,7 @@ static void resync(struct host *h)
 	h->resync = false;
 	if (h->ifaces != NULL && net_sync(h, why, sizeof(why)) != 0)
 		log_error("network does not follow the leases", "reason=\"%s\"", why);
+	charon_sync(h);
 	for (struct exec *e = h->execs; e != NULL; e = e->next)
 		if (exec_sync(e, why, sizeof(why)) != 0)
 			log_error("namespace does not follow its lease", "reason=\"%s\"",
@@ -407,6 +408,7 @@ static void host_close(struct daemon *d)
 	if (!d->options->foreground)
 		(void)unlink(d->log);
 	follow_free(h->follow);
+	charon_free(h);
 	/* Only now: with the socket goes the lock, and a successor may start. */
 	ipc_server_free(h->ipc);
 	uv_close((uv_handle_t *)&h->turn, NULL);

@@ -159,10 +159,10 @@ static json_t *state_json(const struct host *h)
 		(void)json_array_append_new(ifaces, iface_json(i));
 	for (int i = 0; i < 2; i++)
 		(void)json_array_append_new(ike, json_integer(h->ike[i].hi));
-	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "version", VERSION,
-		"boot", boot, "on_demand", h->on_demand, "saved", saved, "interfaces",
-		ifaces, "gateways", gateways, "ike", ike, "former",
-		route_json(&h->former));
+	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+		VERSION, "boot", boot, "on_demand", h->on_demand, "saved", saved,
+		"interfaces", ifaces, "gateways", gateways, "ike", ike, "former",
+		route_json(&h->former), "charon", charon_json(h));
 }
 
 int state_save(const struct host *h)
@@ -403,6 +403,7 @@ static void state_apply(struct host *h, const json_t *state)
 		if (value != NULL)
 			h->saved[s] = strdup(value);
 	}
+	charon_load(h, json_object_get(state, "charon"));
 	h->former = route_of(json_object_get(state, "former"));
 	for (int k = 0; k < 2; k++) {
 		uint32_t port = (uint32_t)json_integer_value(

@@ -380,5 +380,6 @@ void ops_down(void *ctx, struct ipc_call *call, json_t *params)
 	}
 	h->down = call;
 	h->ike[0] = h->ike[1] = (struct range){ 0, 0 };
+	charon_free(h); /* its file stays, as somebody has put it there */
 	down_start(h);
 }

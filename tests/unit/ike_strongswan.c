@@ -1,9 +1,12 @@
 /* The drop-in for charon.  S-3-05, S-6.1-01, F-5.1-01 */
 #include "base/err.h"
+#include "ike/libreswan.h"
 #include "ike/strongswan.h"
+#include "ike/swanctl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,12 +85,56 @@ static void test_ports(void **state)
 	assert_int_equal(nat_t, 4500);
 }
 
+static void on_setting(
+	void *ctx, const char *connection, const char *key, const char *value)
+{
+	char *said = ctx;
+
+	(void)snprintf(said + strlen(said), 256 - strlen(said), "%s|%s|%s;", connection,
+		key, value);
+}
+
+/* Settings directly in a connection, whatever stands around them. */
+static void test_swanctl(void **state)
+{
+	char said[256] = "";
+
+	(void)state;
+	swanctl_walk("# connections { no { a = b } }\n"
+		     "pools { x { mobike = yes } }\n"
+		     "connections {\n a { mobike = no # why\n local { mobike = 1\n}\n"
+		     " version = 2 }\n b {\n }\n c { send_cert=never}\n}\n"
+		     "authorities { y { a = b } }}}} connections { d { e = f",
+		on_setting, said);
+	assert_string_equal(
+		said, "a||;a|mobike|no;a|version|2;b||;c||;c|send_cert|never;d||;d|e|f;");
+	said[0] = 0;
+	swanctl_walk("", on_setting, said);
+	swanctl_walk("= {", on_setting, said);
+	assert_string_equal(said, "");
+}
+
+static void test_libreswan(void **state)
+{
+	const struct libreswan by_port = { 0xcb007101, 20480 },
+			       by_cookie = { 0xcb007101, 0 };
+	char text[512];
+
+	(void)state;
+	assert_true(libreswan_format(&by_port, text, sizeof(text)) < (int)sizeof(text));
+	assert_non_null(strstr(text, "    left=203.0.113.1\n    leftikeport=20480\n"));
+	(void)libreswan_format(&by_cookie, text, sizeof(text));
+	assert_null(strstr(text, "ikeport"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_spis),
 		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_swanctl),
+		cmocka_unit_test(test_libreswan),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
