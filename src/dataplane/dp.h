@@ -36,6 +36,7 @@ enum dp_reason {
 	DP_MARTIAN,  /* not a well-formed IPv4 packet */
 	DP_TOO_BIG,  /* DF set and too large: answered by fragmentation needed */
 	DP_NO_ROUTE, /* could not be sent on */
+	DP_FLOOD, /* of a host that sends too much of what it may not, or that is new */
 	DP_REASONS
 };
 const char *dp_reason_name(enum dp_reason r); /* "unregistered", ... */

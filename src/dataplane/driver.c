@@ -31,6 +31,7 @@ static const char *const reasons[DP_REASONS] = {
 	[DP_NO_COOKIE] = "no_cookie",
 	[DP_COOKIE_INUSE] = "cookie_inuse",
 	[DP_COOKIE_FULL] = "cookie_full",
+	[DP_FLOOD] = "flood",
 	[DP_IKE_SHORT] = "ike_short",
 	[DP_INGRESS_POLICY] = "ingress_policy",
 	[DP_NOT_CONTACTED] = "not_contacted",

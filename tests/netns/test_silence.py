@@ -1,6 +1,8 @@
 """The slow path's promises, at their worst: a gateway whose kernel forwards, with every packet that belongs
 to nobody.  The kernel says nothing, sends nothing on, and each packet is counted once; between fast
 and slow path nothing is lost."""
+import time
+
 import dpnet
 import pytest
 from dpnet import NB, WAN, X1, Y
@@ -88,6 +90,33 @@ def test_storm(net):
         n.from_peer(IP(src=Y, dst=n.shared) / ICMP(type=8, id=3, seq=4))
         assert n.at_peer(lambda p: p.src in (NB, WAN))[ICMP].type == 0
     assert kernel(n) == said
+
+
+# A flood of hosts that hold nothing, and of one that holds something else: each packet counted, and in
+# driver xdp few of them wake user space; meanwhile the holder's are carried.
+@pytest.mark.parametrize("host,reasons", [("10.0.0.99", ["unregistered"]),
+    (X1, ["addrport_unallowed", "flood"])])
+def test_flood_from_inside(net, kind, host, reasons):
+    n, many = net, 2000
+    n.dp.misuse.clear()
+    before = n.dp.stats()
+    wrong = bytes(Ether(src=n.hosts.mac, dst=n.hosts.peer_mac) / IP(src=host, dst=dpnet.NA) /
+        IP(src=n.shared, dst=Y) / UDP(sport=29999, dport=9) / Raw(b"flood"))
+    for _ in range(many):
+        n.hosts.sock.send(wrong)
+    n.peer.drain()
+    n.from_host(IP(src=n.shared, dst=Y, id=77) / UDP(sport=20480, dport=9) / Raw(b"legal"))
+    n.at_peer(lambda p: UDP in p and bytes(p[UDP].payload) == b"legal")
+
+    def dropped():
+        after = n.dp.stats()
+        return sum(after.get(f"out.{r}", 0) - before.get(f"out.{r}", 0) for r in reasons) + \
+            after["lost"] - before["lost"]
+    end = time.monotonic() + dpnet.DEADLINE
+    while dropped() < many:
+        assert time.monotonic() < end, n.dp.stats()
+    assert dropped() == many
+    assert len(n.dp.misuse) == many if kind == "packet" else 0 < len(n.dp.misuse) < many / 2
 
 
 # What the driver took and could not end (fragments that never get their first part) leaves the

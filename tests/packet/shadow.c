@@ -58,6 +58,9 @@ int shadow_open(struct shadow *s, struct forward *f)
 			return 1;
 	if (keep_init(&s->keep, load_conf(&s->load), 0x1234567800000001))
 		return 1;
+	/* Reasons are compared, so no packet is one too many. */
+	for (int i = 0; i < MAPS_MOSTS; i++)
+		load_conf(&s->load)->most[i] = UINT32_MAX;
 	f->tables.learned[LEARNED_SPI].watch = on_out_spi;
 	f->tables.learned[LEARNED_SPI].watch_ctx = s;
 	f->tables.learned[LEARNED_IKE].watch = on_cookie;

@@ -442,9 +442,30 @@ static bool copy_keys(const struct tlease *l, struct lease *to, struct range **r
 	return true;
 }
 
+/* One lease more or less of a host; before all are installed none less than there were.
+ */
+static void hold(struct keep *k, uint32_t host, int change)
+{
+	uint32_t at = maps_sender_of(host, k->conf->seed);
+
+	k->held[at] += (uint32_t)change;
+	if (k->settled || k->held[at] > k->sender[at].leases)
+		KEEP_ONCE(k->sender[at].leases) = k->held[at];
+}
+
+static void settle_senders(struct keep *k)
+{
+	for (uint32_t i = 0; i < 1U << MAPS_SENDER_BITS; i++)
+		if (k->sender[i].leases != k->held[i])
+			KEEP_ONCE(k->sender[i].leases) = k->held[i];
+	k->settled = true;
+}
+
 int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 {
 	struct tlease *l = tables_lease(t, lease->bind_id);
+	bool held = l != NULL;
+	uint32_t holder = l ? l->host : 0;
 	maps_life before = l ? l->mark : 0;
 	uint32_t hop = before ? hop_of(k, before) : 0;
 	struct range *ranges = NULL;
@@ -454,6 +475,10 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 		return -ENOMEM;
 	int err = tables_install(t, lease);
 	l = tables_lease(t, lease->bind_id);
+	if (l)
+		hold(k, l->host, 1);
+	if (held)
+		hold(k, holder, -1);
 	bool changed = before && (!l || !l->mark); /* it has other keys, or none */
 	keep_freeze(k, changed ? hop : 0, true);
 	if (!err)
@@ -479,6 +504,7 @@ void keep_remove(struct keep *k, struct tables *t, uint32_t bind_id)
 		return;
 	bool copied = copy_keys(l, &was, &ranges);
 	keep_freeze(k, hop, true);
+	hold(k, l->host, -1);
 	tables_remove(t, bind_id);
 	if (copied)
 		withdraw(k, &was);
@@ -530,10 +556,14 @@ int keep_init(struct keep *k, struct maps_conf *conf, uint64_t secret)
 		return err;
 	*conf = k->measured;
 	k->conf = conf;
+	conf->most[MAPS_STRANGERS] = MAPS_MOST_STRANGERS;
+	conf->most[MAPS_REFUSED] = MAPS_MOST_REFUSED;
+	conf->most[MAPS_NEW] = MAPS_MOST_NEW;
 	if (k->addr[0].seed == 0)
 		k->addr[0].seed = (uint32_t)(secret >> 32) | 1;
 	k->use = calloc(k->n_leases, 1);
-	err = k->use ? 0 : -ENOMEM;
+	k->held = calloc((size_t)1 << MAPS_SENDER_BITS, sizeof *k->held);
+	err = k->use && k->held ? 0 : -ENOMEM;
 	err = err ? err : keep_spis_init(k, k->addr[0].seed);
 	err = err ? err : keep_free_init(&k->free_lease, k->n_leases);
 	err = err ? err : keep_free_init(&k->free_port, k->n_ports);
@@ -612,6 +642,7 @@ void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms)
 	}
 	keep_settle_spis(k);
 	keep_settle_ways(k);
+	settle_senders(k);
 }
 
 static void free_hop(void *entry)
@@ -631,6 +662,7 @@ void keep_fini(struct keep *k)
 		htab_clear(&k->hops, free_hop);
 	htab_fini(&k->hops);
 	free(k->use);
+	free(k->held);
 	free(k->overflowed);
 	free(k->free_lease.at);
 	free(k->free_port.at);

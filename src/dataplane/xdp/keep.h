@@ -44,6 +44,7 @@ struct keep {
 	struct maps_spis *spi;
 	struct maps_hop *hop;
 	struct maps_routes *route;
+	struct maps_sender *sender;
 	/* hashes, by descriptor */
 	int out_spis, cookies;
 	uint32_t n_leases, n_addrs, n_ports, n_buckets;
@@ -52,6 +53,8 @@ struct keep {
 	struct keep_free free_lease, free_port, free_hop;
 	struct htab hops; /* struct keep_hop */
 	uint32_t n_public;
+	uint32_t *held;      /* leases, by the sender's hash */
+	bool settled;        /* what a predecessor left is gone */
 	uint32_t blocks[33]; /* SPI blocks by prefix length */
 	uint8_t *overflowed; /* a bit a bucket: it may have entries in the other one */
 };

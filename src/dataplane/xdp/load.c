@@ -27,7 +27,7 @@
 
 /* The first ones are written through memory. */
 static const char *const map_names[] = { "leases", "addrs", "ports", "spis", "hops",
-	"routes", "out_spis", "cookies" };
+	"routes", "senders", "out_spis", "cookies" };
 #define MAPS   (sizeof map_names / sizeof map_names[0])
 #define MAPPED LOAD_MAPPED
 static const char *const link_names[LINKS] = { "link_private", "link_public" };
@@ -219,7 +219,8 @@ static int map_all(struct load *l, struct keep *k)
 		k->n_addrs * sizeof *k->addr,
 		(size_t)k->n_ports * 65536 * sizeof *k->port,
 		k->n_buckets * sizeof *k->spi, MAPS_HOPS * sizeof *k->hop,
-		(sizeof *k->route) << MAPS_ROUTE_BITS };
+		(sizeof *k->route) << MAPS_ROUTE_BITS,
+		(sizeof *k->sender) << MAPS_SENDER_BITS };
 
 	for (size_t i = 0; i < MAPPED; i++) {
 		void *at = mmap(NULL, size[i], PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -236,6 +237,7 @@ static int map_all(struct load *l, struct keep *k)
 	k->spi = l->mapped[3];
 	k->hop = l->mapped[4];
 	k->route = l->mapped[5];
+	k->sender = l->mapped[6];
 	k->out_spis = map_fd(l, MAPPED);
 	k->cookies = map_fd(l, MAPPED + 1);
 	return 0;

@@ -8,7 +8,7 @@
  * their pins, and put on the two interfaces.
  */
 
-#define LOAD_MAPPED 6
+#define LOAD_MAPPED 7
 
 enum load_mode { LOAD_NONE, LOAD_NATIVE, LOAD_GENERIC };
 

@@ -14,7 +14,7 @@
  * frozen hop is left to user space.
  */
 
-#define MAPS_LAYOUT   4 /* of these records; another one does not reuse pinned tables */
+#define MAPS_LAYOUT   5 /* of these records; another one does not reuse pinned tables */
 
 #define MAPS_PREFIXES 8
 #define MAPS_ENDS     8
@@ -154,6 +154,34 @@ struct maps_known {
 	uint32_t peer[MAPS_COOKIE_PEERS]; /* 0: none */
 };
 
+/* --- who may take user space's time --- */
+
+/*
+ * Hosts, by a hash of their address: how many leases they have, and how many packets went
+ * up in this window, which is a unit of time (64 ms).
+ */
+#define MAPS_SENDER_BITS 16
+struct maps_sender {
+	uint32_t leases;
+	uint32_t window, count;
+	uint32_t reserved;
+};
+static inline uint32_t maps_sender_of(uint32_t host, uint32_t seed)
+{
+	return ((host ^ seed) * 0x9e3779b1U) >> (32 - MAPS_SENDER_BITS);
+}
+
+/* Most packets a window of... */
+enum maps_most {
+	MAPS_STRANGERS, /* all that hold nothing together, a processor: 250/s */
+	MAPS_REFUSED,   /* one host, that it may not send: 1000/s */
+	MAPS_NEW,       /* one host, that may be the first of a flow: 16000/s */
+	MAPS_MOSTS
+};
+#define MAPS_MOST_STRANGERS 16
+#define MAPS_MOST_REFUSED   64
+#define MAPS_MOST_NEW       1024
+
 /* --- the rest --- */
 
 struct maps_prefix {
@@ -173,6 +201,7 @@ struct maps_conf {
 	uint32_t seed;      /* of the destinations' buckets */
 	uint32_t mtu[2];    /* private, public */
 	uint32_t n_prefixes, n_ends;
+	uint32_t most[MAPS_MOSTS];
 	struct maps_prefix prefix[MAPS_PREFIXES];
 	uint32_t end[MAPS_ENDS]; /* tunnel ends */
 };
@@ -189,6 +218,7 @@ struct maps_state {
 	uint64_t jiffies;
 	uint32_t now; /* boot time in units of 64 ms, read once a jiffy */
 	uint32_t id;
+	uint32_t strangers_at, strangers; /* window, and how many went up in it */
 	uint64_t forwarded[DP_DIRECTIONS], bytes[DP_DIRECTIONS];
 	uint64_t dropped[DP_DIRECTIONS][DP_REASONS];
 };

@@ -74,6 +74,14 @@ struct {
 } routes SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << MAPS_SENDER_BITS);
+	__type(key, __u32);
+	__type(value, struct maps_sender);
+} senders SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAPS_OUT_SPIS);
 	__type(key, struct maps_out_spi);
@@ -584,13 +592,11 @@ INLINE const volatile maps_life *out_ike(struct pass *s, const uint8_t *payload)
 	return &k->life;
 }
 
-INLINE const volatile maps_life *out_find(struct pass *s, const uint8_t *payload)
+INLINE const volatile maps_life *out_find(
+	struct pass *s, const struct maps_addr *a, const uint8_t *payload)
 {
 	const volatile maps_life *life;
-	const struct maps_addr *a = bpf_map_lookup_elem(&addrs, &s->place);
 
-	if (!a)
-		return NULL;
 	if (a->whole)
 		return &a->whole;
 	if (s->flow.kind == FLOW_PORTS) {
@@ -656,7 +662,52 @@ INLINE bool is_holder(const struct pass *s, const struct ip4 *outer)
 	return h && h->dst == BE32(outer->src) && h->proto == outer->proto && !h->frozen;
 }
 
-/* The outer packet: where the inner one begins (20 or 24); 0: not for here. */
+/*
+ * A host's packet that user space is to judge, if the host has not asked too much
+ * already: a flood of what is refused must not keep it from the others'.  The counts of
+ * one host are those of all with its hash, and not exact where processors meet.
+ */
+INLINE int ask(struct pass *s, uint32_t host, uint32_t most)
+{
+	uint32_t at = maps_sender_of(host, conf.seed), window = now(s->state);
+	volatile struct maps_sender *m = bpf_map_lookup_elem(&senders, &at);
+
+	if (!m)
+		return XDP_PASS;
+	if (m->leases == 0) { /* certainly: told once in a while, if it is registered */
+		if (s->state->strangers_at != window) {
+			s->state->strangers_at = window;
+			s->state->strangers = 0;
+		}
+		return s->state->strangers++ < conf.most[MAPS_STRANGERS]
+			       ? XDP_PASS
+			       : drop(s, DP_OUT, DP_UNREGISTERED);
+	}
+	if (m->window != window) {
+		m->window = window;
+		m->count = 0;
+	}
+	uint32_t count = m->count;
+	m->count = count + 1;
+	return count < most ? XDP_PASS : drop(s, DP_OUT, DP_FLOOD);
+}
+
+/* How many of such packets that no lease was found to cover. */
+INLINE uint32_t most_of(const struct pass *s, const struct maps_addr *a)
+{
+	if (!a || (a->flags & MAPS_PARTIAL))
+		return UINT32_MAX; /* there may be one that is not here */
+	return conf.most[s->flow.kind == FLOW_PORTS || s->flow.kind == FLOW_NONE
+				 ? MAPS_REFUSED
+				 : MAPS_NEW];
+}
+
+/*
+ * The outer packet: where the inner one begins (20 or 24); 0: not for here; OUT_ASK: user
+ * space has to see it; OUT_REFUSED: it is no tunnel that we have.
+ */
+#define OUT_ASK     1
+#define OUT_REFUSED 2
 INLINE uint32_t out_outer(struct xdp_md *ctx, struct ip4 *outer)
 {
 	const uint8_t *p = begin(ctx) + ETH_HLEN;
@@ -664,28 +715,42 @@ INLINE uint32_t out_outer(struct xdp_md *ctx, struct ip4 *outer)
 	if (p + IP4_HDR + 4 > end(ctx) || !is_ours(begin(ctx), 0) ||
 		(p[IP4_AT_PROTO] != IP4_IPIP && p[IP4_AT_PROTO] != IP4_GRE) ||
 		!is_tunnel_end(be_get32(p + IP4_AT_DST)) ||
-		!ip4_parse_plain(p, end(ctx), outer) || ip4_is_fragment(outer))
+		!ip4_parse_plain(p, end(ctx), outer))
 		return 0;
 	outer->hdr = IP4_HDR; /* is_ours() saw it; the verifier did not */
-	return tunnel_inner(p, end(ctx), outer);
+	uint32_t inner = tunnel_inner(p, end(ctx), outer);
+	return ip4_is_fragment(outer) ? OUT_ASK : inner ? inner : OUT_REFUSED;
+}
+
+/* The inner packet is one that a lease may cover. */
+INLINE bool is_plain(struct pass *s, const uint8_t *p, uint32_t most)
+{
+	return ip4_parse_plain(p, end(s->ctx), &s->ip) && s->ip.len <= most &&
+	       !ip4_is_fragment(&s->ip) && s->ip.len >= IP4_HDR + PAYLOAD &&
+	       ip4_is_unicast(s->ip.dst);
 }
 
 SEC("xdp")
 int rsip_private(struct xdp_md *ctx)
 {
 	struct pass s = { .ctx = ctx, .state = state_here() };
+	const struct maps_addr *a;
 	struct ip4 outer;
 	uint32_t inner = out_outer(ctx, &outer);
 
 	if (!inner || !s.state)
 		return XDP_PASS;
+	if (inner == OUT_ASK || inner == OUT_REFUSED)
+		return ask(&s, outer.src,
+			inner == OUT_ASK ? UINT32_MAX : conf.most[MAPS_REFUSED]);
 	/* Constants, so that what follows is plain to the verifier. */
 	inner = inner == IP4_HDR ? IP4_HDR : IP4_HDR + 4;
 	const uint8_t *p = begin(ctx) + ETH_HLEN + inner;
-	if (p + IP4_HDR + PAYLOAD > end(ctx) || !ip4_parse_plain(p, end(ctx), &s.ip) ||
-		s.ip.len > outer.len - inner || ip4_is_fragment(&s.ip) ||
-		s.ip.len < IP4_HDR + PAYLOAD || !place_of(s.ip.src, &s.place) ||
-		!ip4_is_unicast(s.ip.dst) || !trim(ctx, inner + s.ip.len))
+	if (p + IP4_HDR + PAYLOAD > end(ctx) || !is_plain(&s, p, outer.len - inner))
+		return ask(&s, outer.src, UINT32_MAX);
+	if (!place_of(s.ip.src, &s.place))
+		return ask(&s, outer.src, conf.most[MAPS_REFUSED]);
+	if (!trim(ctx, inner + s.ip.len))
 		return XDP_PASS;
 	p = begin(ctx) + ETH_HLEN + inner;
 	if (p + IP4_HDR + PAYLOAD > end(ctx))
@@ -693,12 +758,17 @@ int rsip_private(struct xdp_md *ctx)
 	flow_parse(p + IP4_HDR, end(ctx), s.ip.proto, &s.flow);
 	if (s.flow.kind == FLOW_PORTS && is_unfinished(p, end(ctx), &s.ip))
 		return XDP_PASS;
-	s.alive = out_find(&s, p + IP4_HDR + PAYLOAD);
-	if (!is_alive(&s) ||
-		(((uint32_t)s.life & MAPS_REMOTE) &&
-			judge(&s, s.ip.dst, s.flow.dport, false)) ||
-		!is_holder(&s, &outer))
-		return XDP_PASS;
+	a = bpf_map_lookup_elem(&addrs, &s.place);
+	s.alive = a ? out_find(&s, a, p + IP4_HDR + PAYLOAD) : NULL;
+	if (!is_alive(&s))
+		return ask(&s, outer.src, most_of(&s, a));
+	enum dp_reason r = (uint32_t)s.life & MAPS_REMOTE
+				   ? judge(&s, s.ip.dst, s.flow.dport, false)
+				   : DP_OK;
+	if (r)
+		return ask(&s, outer.src, r == DP_REASONS ? UINT32_MAX : most_of(&s, a));
+	if (!is_holder(&s, &outer))
+		return ask(&s, outer.src, most_of(&s, a));
 	return out_send(&s, inner, outer.tos);
 }
 
