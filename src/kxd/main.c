@@ -97,7 +97,8 @@ static int options_parse(int argc, char **argv, struct options *o)
 static int serve(struct kxd *d, const struct options *o, int parent)
 {
 	char why[KXD_WHY] = "";
-	int status, err = kxd_open(d, why, sizeof(why));
+	int status, null = o->foreground ? -1 : daemon_null();
+	int err = kxd_open(d, why, sizeof(why));
 
 	if (err != 0) {
 		log_error("cannot start", "reason=\"%s\"", why[0] ? why : err_text(err));
@@ -108,7 +109,7 @@ static int serve(struct kxd *d, const struct options *o, int parent)
 		d->conf->control_socket);
 	(void)fflush(stdout); /* whoever reads it may be gone */
 	if (!o->foreground) {
-		daemon_ready(parent);
+		daemon_ready(parent, null);
 		log_to_syslog();
 	}
 	log_info("ready", "identity=%s socket=%s version=" RSIP_VERSION,
