@@ -54,6 +54,22 @@ static struct nlmsghdr *request(struct spd *s, uint16_t type, uint16_t flags)
 	return h;
 }
 
+/*
+ * Netlink aligns to 4 bytes, XFRM's structures want 8: they are copied in and out.
+ */
+static void extra(struct nlmsghdr *h, const void *bytes, size_t size)
+{
+	memcpy(mnl_nlmsg_put_extra_header(h, size), bytes, size);
+}
+
+static bool payload(const struct nlmsghdr *h, uint16_t type, void *to, size_t size)
+{
+	if (h->nlmsg_type != type || mnl_nlmsg_get_payload_len(h) < size)
+		return false;
+	memcpy(to, mnl_nlmsg_get_payload(h), size);
+	return true;
+}
+
 /* Send, and feed each answer to fn until the end or the acknowledgement. */
 static int talk(struct spd *s, const struct nlmsghdr *h, mnl_cb_t fn, void *ctx)
 {
@@ -133,15 +149,16 @@ static void template_put(struct nlmsghdr *h)
 int spd_put(struct spd *s, const struct spd_policy *p)
 {
 	struct nlmsghdr *h = request(s, XFRM_MSG_UPDPOLICY, NLM_F_ACK);
-	struct xfrm_userpolicy_info *info = mnl_nlmsg_put_extra_header(h, sizeof(*info));
+	struct xfrm_userpolicy_info info = {
+		.lft = { XFRM_INF, XFRM_INF, XFRM_INF, XFRM_INF,
+			.hard_add_expires_seconds = p->lifetime_s },
+		.priority = p->priority,
+		.dir = dir_put(p->dir),
+		.action = p->action == SPD_DENY ? XFRM_POLICY_BLOCK : XFRM_POLICY_ALLOW,
+	};
 
-	selector_put(&p->sel, &info->sel);
-	info->lft.soft_byte_limit = info->lft.hard_byte_limit = XFRM_INF;
-	info->lft.soft_packet_limit = info->lft.hard_packet_limit = XFRM_INF;
-	info->lft.hard_add_expires_seconds = p->lifetime_s;
-	info->priority = p->priority;
-	info->dir = dir_put(p->dir);
-	info->action = p->action == SPD_DENY ? XFRM_POLICY_BLOCK : XFRM_POLICY_ALLOW;
+	selector_put(&p->sel, &info.sel);
+	extra(h, &info, sizeof(info));
 	if (p->action == SPD_TRAP)
 		template_put(h);
 	return talk(s, h, NULL, NULL);
@@ -150,11 +167,11 @@ int spd_put(struct spd *s, const struct spd_policy *p)
 int spd_del(struct spd *s, const struct spd_selector *sel, enum spd_dir dir)
 {
 	struct nlmsghdr *h = request(s, XFRM_MSG_DELPOLICY, NLM_F_ACK);
-	struct xfrm_userpolicy_id *id = mnl_nlmsg_put_extra_header(h, sizeof(*id));
+	struct xfrm_userpolicy_id id = { .dir = dir_put(dir) };
 	int err;
 
-	selector_put(sel, &id->sel);
-	id->dir = dir_put(dir);
+	selector_put(sel, &id.sel);
+	extra(h, &id, sizeof(id));
 	err = talk(s, h, NULL, NULL);
 	return err == -ENOENT ? ERR_NOTFOUND : err;
 }
@@ -178,40 +195,45 @@ static bool has_template(const struct nlmsghdr *h)
 	return false;
 }
 
-static int on_policy(const struct nlmsghdr *h, void *ctx)
+static struct spd_policy *list_add(struct list *list)
 {
-	const struct xfrm_userpolicy_info *info = mnl_nlmsg_get_payload(h);
-	struct list *list = ctx;
-	struct spd_policy *p;
-
-	if (h->nlmsg_type != XFRM_MSG_NEWPOLICY ||
-		mnl_nlmsg_get_payload_len(h) < sizeof(*info) ||
-		info->sel.family != AF_INET || info->sel.user != ORIGIN ||
-		info->dir > XFRM_POLICY_FWD)
-		return MNL_CB_OK;
 	if (list->n == list->room) {
 		size_t room = list->room > 0 ? 2 * list->room : 16;
+		struct spd_policy *items = realloc(list->items, room * sizeof(*items));
 
-		p = realloc(list->items, room * sizeof(*p));
-		if (p == NULL) {
+		if (items == NULL) {
 			list->err = -ENOMEM;
-			return MNL_CB_OK;
+			return NULL;
 		}
-		list->items = p;
+		list->items = items;
 		list->room = room;
 	}
-	p = &list->items[list->n++];
+	return &list->items[list->n++];
+}
+
+static int on_policy(const struct nlmsghdr *h, void *ctx)
+{
+	struct xfrm_userpolicy_info info;
+	struct spd_policy *p;
+
+	if (!payload(h, XFRM_MSG_NEWPOLICY, &info, sizeof(info)) ||
+		info.sel.family != AF_INET || info.sel.user != ORIGIN ||
+		info.dir > XFRM_POLICY_FWD)
+		return MNL_CB_OK;
+	p = list_add(ctx);
+	if (p == NULL)
+		return MNL_CB_OK;
 	*p = (struct spd_policy){
-		.dir = info->dir == XFRM_POLICY_IN    ? SPD_IN
-		       : info->dir == XFRM_POLICY_OUT ? SPD_OUT
-						      : SPD_FWD,
-		.action = info->action == XFRM_POLICY_BLOCK ? SPD_DENY : SPD_ALLOW,
-		.priority = info->priority,
-		.lifetime_s = (uint32_t)info->lft.hard_add_expires_seconds,
+		.dir = info.dir == XFRM_POLICY_IN    ? SPD_IN
+		       : info.dir == XFRM_POLICY_OUT ? SPD_OUT
+						     : SPD_FWD,
+		.action = info.action == XFRM_POLICY_BLOCK ? SPD_DENY
+			  : has_template(h)                ? SPD_TRAP
+							   : SPD_ALLOW,
+		.priority = info.priority,
+		.lifetime_s = (uint32_t)info.lft.hard_add_expires_seconds,
 	};
-	selector_get(&info->sel, &p->sel);
-	if (p->action == SPD_ALLOW && has_template(h))
-		p->action = SPD_TRAP;
+	selector_get(&info.sel, &p->sel);
 	return MNL_CB_OK;
 }
 
@@ -221,7 +243,8 @@ int spd_list(struct spd *s, struct spd_policy **policies, size_t *n)
 	struct list list = { 0 };
 	int err;
 
-	(void)mnl_nlmsg_put_extra_header(h, sizeof(struct xfrm_userpolicy_id));
+	extra(h, &(const struct xfrm_userpolicy_id){ 0 },
+		sizeof(struct xfrm_userpolicy_id));
 	err = talk(s, h, on_policy, &list);
 	if (err == 0)
 		err = list.err;
@@ -239,12 +262,11 @@ int spd_list(struct spd *s, struct spd_policy **policies, size_t *n)
 
 static int on_spi(const struct nlmsghdr *h, void *ctx)
 {
-	const struct xfrm_usersa_info *info = mnl_nlmsg_get_payload(h);
+	struct xfrm_usersa_info info;
 	uint32_t *spi = ctx;
 
-	if (h->nlmsg_type == XFRM_MSG_NEWSA &&
-		mnl_nlmsg_get_payload_len(h) >= sizeof(*info))
-		*spi = info->id.spi;
+	if (payload(h, XFRM_MSG_NEWSA, &info, sizeof(info)))
+		*spi = info.id.spi;
 	return MNL_CB_STOP;
 }
 
@@ -252,28 +274,28 @@ int spd_forget(struct spd *s, uint32_t seq, uint32_t dst)
 {
 	/* A waiting state has no SPI and cannot be named; so it is given one first. */
 	struct nlmsghdr *h = request(s, XFRM_MSG_ALLOCSPI, 0);
-	struct xfrm_userspi_info *alloc = mnl_nlmsg_put_extra_header(h, sizeof(*alloc));
-	struct xfrm_usersa_id *id;
-	uint32_t spi = 0;
+	const struct xfrm_userspi_info alloc = {
+		.info = { .seq = seq,
+			.family = AF_INET,
+			.mode = XFRM_MODE_TRANSPORT,
+			.reqid = TRAP_REQID,
+			.id = { .proto = IPPROTO_ESP, .daddr.a4 = htonl(dst) } },
+		.min = SPI_MIN,
+		.max = SPI_MAX,
+	};
+	struct xfrm_usersa_id id = {
+		.daddr.a4 = htonl(dst),
+		.family = AF_INET,
+		.proto = IPPROTO_ESP,
+	};
 	int err;
 
-	alloc->info.seq = seq;
-	alloc->info.family = AF_INET;
-	alloc->info.mode = XFRM_MODE_TRANSPORT;
-	alloc->info.reqid = TRAP_REQID;
-	alloc->info.id.proto = IPPROTO_ESP;
-	alloc->info.id.daddr.a4 = htonl(dst);
-	alloc->min = SPI_MIN;
-	alloc->max = SPI_MAX;
-	err = talk(s, h, on_spi, &spi);
-	if (err != 0 || spi == 0)
+	extra(h, &alloc, sizeof(alloc));
+	err = talk(s, h, on_spi, &id.spi);
+	if (err != 0 || id.spi == 0)
 		return err != 0 ? err : ERR_NOTFOUND;
 	h = request(s, XFRM_MSG_DELSA, NLM_F_ACK);
-	id = mnl_nlmsg_put_extra_header(h, sizeof(*id));
-	id->daddr.a4 = htonl(dst);
-	id->spi = spi;
-	id->family = AF_INET;
-	id->proto = IPPROTO_ESP;
+	extra(h, &id, sizeof(id));
 	return talk(s, h, NULL, NULL);
 }
 
@@ -282,22 +304,21 @@ int spd_forget(struct spd *s, uint32_t seq, uint32_t dst)
 
 static int on_acquire(const struct nlmsghdr *h, void *ctx)
 {
-	const struct xfrm_user_acquire *u = mnl_nlmsg_get_payload(h);
 	const struct spd *s = ctx;
+	struct xfrm_user_acquire u;
 	struct spd_acquire a;
 
 	/* charon's own traps raise the same message. */
-	if (h->nlmsg_type != XFRM_MSG_ACQUIRE ||
-		mnl_nlmsg_get_payload_len(h) < sizeof(*u) || u->sel.family != AF_INET ||
-		u->policy.sel.user != ORIGIN)
+	if (!payload(h, XFRM_MSG_ACQUIRE, &u, sizeof(u)) || u.sel.family != AF_INET ||
+		u.policy.sel.user != ORIGIN)
 		return MNL_CB_OK;
 	a = (struct spd_acquire){
-		.src = ntohl(u->sel.saddr.a4),
-		.dst = ntohl(u->sel.daddr.a4),
-		.protocol = u->sel.proto,
-		.sport = ntohs(u->sel.sport),
-		.dport = ntohs(u->sel.dport),
-		.seq = u->seq,
+		.src = ntohl(u.sel.saddr.a4),
+		.dst = ntohl(u.sel.daddr.a4),
+		.protocol = u.sel.proto,
+		.sport = ntohs(u.sel.sport),
+		.dport = ntohs(u.sel.dport),
+		.seq = u.seq,
 	};
 	s->conf.acquire(s->conf.ctx, &a);
 	return MNL_CB_OK;
