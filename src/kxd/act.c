@@ -5,6 +5,9 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#define TOLD_S     5
+#define TOLD_BURST 50
+
 uint32_t act_addr4(const struct kx_addr *a)
 {
 	return a->len != 4 ? 0
@@ -144,6 +147,9 @@ static void shunt(struct kxd *d, const struct kx_action *a, bool pass)
 		log_error("cannot set a shunt", "error=\"%s\"", err_text(err));
 	}
 	settled(d, src, dst, pass && err == 0);
+	/* A stranger can cause any number of these: counted all, told some. */
+	if (limit_take(&d->told, TOLD_S, TOLD_BURST, now))
+		say(pass ? "pair passes in clear" : "pair dropped", a, err);
 }
 
 static void do_pass(struct kxd *d, const struct kx_action *a)

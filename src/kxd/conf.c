@@ -498,6 +498,15 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
+/* Also of a section without a value. */
+static int on_group(cfg_t *cfg, cfg_opt_t *opt)
+{
+	cfg_t *section = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+
+	(void)cfg;
+	return section != NULL && group_enter(parse_now, section) ? 0 : -1;
+}
+
 static int rules_add(struct parse *p)
 {
 	for (int g = 0; g < KX_GROUPS; g++) {
@@ -654,6 +663,7 @@ static int text_parse(struct parse *p, const char *text)
 			name, sizeof(name), "%s|%s", keys[i].section, keys[i].name);
 		(void)cfg_set_validate_func(cfg, name, on_value);
 	}
+	(void)cfg_set_validate_func(cfg, "group", on_group);
 	parse_now = p;
 	result = cfg_parse_buf(cfg, text);
 	parse_now = NULL;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/limit.h"
 #include "ike/notify.h"
 #include "ipc/ipc.h"
 #include "kx/resolve.h"
@@ -53,6 +54,7 @@ struct kxd {
 	struct kxd_counters counters;
 	char charon[KXD_WHY]; /* why it does not answer; "" when it does */
 	bool notify_up;
+	struct limit told;
 };
 
 /* 0; ERR_CONFIG or another code with a sentence in why: kxd_close() is still due. */

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Inside the guest: gateways that have never met bring tunnels up from nothing but DNS.
 
-    kxd_guest.py TREE
+    kxd_guest.py FOLDER
 
 Real IKE by unmodified strongSwan, real ESP; every packet between the gateways is captured.
-TREE is the folder of the signed zones that kxnet.tree() made.
+FOLDER/tree has the signed zones that kxnet.tree() made, FOLDER/withdrawn the same without
+what `late` had.
 """
 import contextlib
 import os
@@ -136,13 +137,13 @@ def killed(net, wire, r1):
     tap.check("and nothing of it in clear", not plain(wire, d(12)), plain(wire, d(12))[:5])
 
 
-def main(tree):
+def main(folder):
     with Net(OUT / "net") as net:
         net.dir.mkdir(exist_ok=True)
         kxnet.topology(net)
         tap.check("without rsip-kxd the road is open", ping(net, "s", S, d(10)) == 1)
         wire = Wire(net, "w", "to-r1")
-        r1, r2, h = gateways(net, Paths(tree))
+        r1, r2, h = gateways(net, Paths(f"{folder}/tree"))
         wire.read()
         wire.packets.clear()
         for part in (lambda: strangers(net, wire, r1, r2), lambda: refused(net, wire, r1, r2),

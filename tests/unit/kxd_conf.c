@@ -120,6 +120,7 @@ static void test_bad(void **state)
 			"f:6: validation-time \"2020\" is not YYYYMMDDHHMMSS" },
 		{ HEAD "metrics { listen = \"localhost\" }",
 			"f:6: listen \"localhost\" is not ADDRESS:PORT" },
+		{ HEAD "group purple { }", "f:6: group \"purple\" is not private" },
 		{ HEAD "group private {", "f: a brace has no end" },
 	};
 

@@ -1,0 +1,52 @@
+#!/usr/bin/python3
+"""Two gateways with unmodified strongSwan that have never met, and a host; only DNS tells.
+
+Prints TAP; status 77 with the reason where it cannot run.  Everything is in the guest
+(kxd_guest.py), whose kernel has ESP; the signed zones are made here and read from files.
+When something fails the logs and the capture stay in build/logs/kxd.
+"""
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "netns"))
+import kxnet
+import zones
+from topo import BUILD
+
+SKIP, SECONDS = 77, 170
+LOGS = BUILD / "logs" / "kxd"
+ENFY = "/usr/lib/ipsec/plugins/libstrongswan-error-notify.so"
+
+
+def why_not():
+    if not (BUILD / "bin" / "rsip-kxd").exists():
+        return "rsip-kxd is not built"
+    if not pathlib.Path(ENFY).exists():
+        return "no error-notify plugin of strongSwan: run make deps"
+    return zones.why_not()
+
+
+def main(parts):
+    reason = why_not()
+    if reason:
+        print(reason)
+        return SKIP
+    with tempfile.TemporaryDirectory(prefix="rsip-kxd-") as out:
+        kxnet.tree(f"{out}/tree")
+        kxnet.tree(f"{out}/withdrawn", withdrawn=True, serial=2)
+        p = subprocess.run([HERE / "guest", "-o", out, "-t", str(SECONDS), "env", f"RSIP_BUILD={BUILD}",
+            HERE / "kxd_guest.py", out, *parts], text=True, capture_output=True)
+        print(p.stdout + p.stderr, end="")
+        if p.returncode not in (0, SKIP):
+            shutil.rmtree(LOGS, ignore_errors=True)
+            shutil.copytree(out, LOGS, ignore=shutil.ignore_patterns("*.sock", "vici", "enfy", "net"))
+            print(f"# logs and capture: {LOGS}")
+    return p.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
