@@ -73,6 +73,8 @@ extern const struct cli_option cli_common_options[];
 /* `rsip gateway ...`, in gateway.c. */
 extern const struct cli_command cli_gateway_commands[];
 
+/* `rsip config ...`, in config.c. */
+extern const struct cli_command cli_config_commands[];
 /* `rsip genkey`, in genkey.c. */
 int cli_genkey(struct cli *cli, const void *options, int argc, char **argv);
 

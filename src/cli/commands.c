@@ -130,6 +130,11 @@ const struct cli_command cli_commands[] = {
 		.sub = cli_gateway_commands,
 	},
 	{
+		.name = "config",
+		.help = "check, compare and try configurations of rsipd",
+		.sub = cli_config_commands,
+	},
+	{
 		.name = "genkey",
 		.args = "NAME",
 		.help = "make a key for a host, which it shares with its gateway",

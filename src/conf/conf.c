@@ -124,13 +124,14 @@ int conf_parse(const char *file, const char *text, struct conf **conf, char *why
 	if (c != NULL) {
 		c->memory = a;
 		c->file = arena_text(a, file);
+		c->text = arena_text(a, text);
 		err = conf_text_read(a, text, &w, &t);
 	}
 	if (err == 0)
 		err = read_pieces(a, &t, &w, &p);
 	if (err == 0)
 		err = conf_check(a, &p, &w, c);
-	if (err == 0 && c->file == NULL)
+	if (err == 0 && (c->file == NULL || c->text == NULL))
 		err = -ENOMEM;
 	if (err != 0) {
 		arena_fini(a);

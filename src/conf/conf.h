@@ -90,8 +90,8 @@ struct conf {
 	uint32_t ipfix_domain, ipfix_enterprise, ipfix_templates_s;
 	bool metrics; /* served at metrics_listen */
 	struct conf_listen metrics_listen;
-	const char *file;
-	void *memory; /* all of this */
+	const char *file, *text; /* the whole of it, as it was read */
+	void *memory;            /* all of this */
 };
 
 /*

@@ -16,7 +16,9 @@
 #include "conf/text.h"
 
 #include "base/err.h"
+#include "conf/conf.h"
 #include "conf/schema.h"
+#include "conf/suggest.h"
 
 #include <confuse.h>
 #include <errno.h>
@@ -182,16 +184,20 @@ static void on_value_free(void *value)
 	free(value);
 }
 
-/* "; here stand listen, transports, ..." */
-static void append_keys(const char *section, char *text, size_t size)
+static bool is_root(const char *section)
+{
+	return strcmp(section, "root") == 0;
+}
+
+/* What a section knows; of the file itself, its sections. */
+static void append_known(const char *section, char *text, size_t size)
 {
 	const char *join = "; it knows";
 
-	if (strcmp(section, "root") == 0)
-		for (const struct conf_section_spec *s = conf_sections; s->name != NULL;
-			s++, join = ",")
-			(void)snprintf(text + strlen(text), size - strlen(text), "%s %s",
-				join, s->name);
+	for (const struct conf_section_spec *s = conf_sections;
+		is_root(section) && s->name != NULL; s++, join = ",")
+		(void)snprintf(
+			text + strlen(text), size - strlen(text), "%s %s", join, s->name);
 	for (const struct conf_option *o = conf_options; o->name != NULL; o++) {
 		if (strcmp(o->section, section) != 0)
 			continue;
@@ -201,17 +207,43 @@ static void append_keys(const char *section, char *text, size_t size)
 	}
 }
 
+/* "; did you mean listen?", "; it belongs into section pool", or all that is known. */
+static void append_hint(const char *section, const char *word, char *text, size_t size)
+{
+	struct suggest near;
+	char *end = text + strlen(text);
+	size_t left = size - strlen(text);
+
+	suggest_init(&near, word);
+	for (const struct conf_section_spec *s = conf_sections;
+		is_root(section) && s->name != NULL; s++)
+		suggest_try(&near, s->name);
+	for (const struct conf_option *o = conf_options; o->name != NULL; o++) {
+		if (strcmp(o->section, section) == 0)
+			suggest_try(&near, o->name);
+		else if (strcmp(o->name, word) == 0) {
+			(void)snprintf(
+				end, left, "; it belongs into section %s", o->section);
+			return;
+		}
+	}
+	if (near.best != NULL)
+		(void)snprintf(end, left, "; did you mean %s?", near.best);
+	else
+		append_known(section, text, size);
+}
+
 static void __attribute__((format(printf, 2, 0)))
 on_error(cfg_t *cfg, const char *format, va_list args)
 {
-	char text[384];
+	char text[CONF_WHY - 32], word[64];
 
 	if (reading == NULL || reading->failed)
 		return; /* what follows the first is its consequence */
 	reading->failed = true;
 	(void)vsnprintf(text, sizeof(text), format, args);
-	if (begins(text, "no such option"))
-		append_keys(cfg->name, text, sizeof(text));
+	if (sscanf(text, "no such option '%63[^']'", word) == 1)
+		append_hint(cfg->name, word, text, sizeof(text));
 	(void)conf_fail(reading->where, cfg->line, "%s", text);
 }
 

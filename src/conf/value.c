@@ -5,6 +5,7 @@
 #include "conf/value.h"
 
 #include "base/err.h"
+#include "conf/suggest.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,7 +86,8 @@ static int parse_bool(const struct value_of *v, void *at)
 /* Index of the word among the row's, or an error that lists them. */
 static int word_index(const struct value_of *v, uint32_t *index)
 {
-	char text[128] = "one of";
+	char text[192] = "one of";
+	struct suggest near;
 
 	for (uint32_t i = 0; v->option->words[i] != NULL; i++)
 		if (strcmp(v->word.text, v->option->words[i]) == 0) {
@@ -95,6 +97,12 @@ static int word_index(const struct value_of *v, uint32_t *index)
 	for (uint32_t i = 0; v->option->words[i] != NULL; i++)
 		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s %s",
 			i > 0 ? "," : "", v->option->words[i]);
+	suggest_init(&near, v->word.text);
+	for (uint32_t i = 0; v->option->words[i] != NULL; i++)
+		suggest_try(&near, v->option->words[i]);
+	if (near.best != NULL)
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			"; did you mean %s?", near.best);
 	return refuse(v, text);
 }
 

@@ -9,6 +9,7 @@
 #include "gateway/control_json.h"
 #include "gateway/gw_metrics.h"
 #include "gateway/monitor.h"
+#include "gateway/trial.h"
 #include "gateway/whois.h"
 
 #include <errno.h>
@@ -479,6 +480,56 @@ static void do_reload(void *ctx, struct ipc_call *call, json_t *params)
 		ipc_reply(call, NULL);
 }
 
+static json_t *config_json(const struct control_source *s)
+{
+	const struct control_config c = s->config(s->ctx);
+	char *full = realpath(c.file, NULL);
+	json_t *value = json_pack("{s:s, s:s, s:o}", "file", full != NULL ? full : c.file,
+		"text", c.text, "trial",
+		c.trial_s > 0 ? json_integer(c.trial_s) : json_null());
+
+	free(full);
+	return value;
+}
+
+static void get_configuration(void *ctx, struct ipc_call *call, json_t *params)
+{
+	(void)params;
+	ipc_reply(call, config_json(ctx));
+}
+
+static void do_try(void *ctx, struct ipc_call *call, json_t *params)
+{
+	struct control_source *s = ctx;
+	const char *text = json_string_value(json_object_get(params, "text"));
+	json_int_t seconds = json_integer_value(json_object_get(params, "seconds"));
+	char why[IPC_WHY] = "";
+	int err;
+
+	if (text == NULL || seconds < 1 || seconds > TRIAL_MAX_S) {
+		ipc_error(call, IPC_INVALID_PARAMETER,
+			"text, and seconds from 1 to %d, are needed", TRIAL_MAX_S);
+		return;
+	}
+	err = s->apply(s->ctx, text, (uint32_t)seconds, why, sizeof(why));
+	if (err != 0)
+		ipc_error_code(call, err, why);
+	else
+		ipc_reply(call, NULL);
+}
+
+static void do_confirm(void *ctx, struct ipc_call *call, json_t *params)
+{
+	struct control_source *s = ctx;
+
+	(void)params;
+	if (s->confirm(s->ctx) != 0)
+		ipc_error(call, IPC_NOT_FOUND,
+			"no configuration is on trial; its time may be over");
+	else
+		ipc_reply(call, config_json(s));
+}
+
 const struct ipc_method control_methods[] = {
 	{ "org.rsipsec.gateway.ListClients", list_clients },
 	{ "org.rsipsec.gateway.ListBindings", list_bindings },
@@ -490,5 +541,8 @@ const struct ipc_method control_methods[] = {
 	{ "org.rsipsec.gateway.Deregister", do_deregister },
 	{ "org.rsipsec.gateway.Monitor", do_monitor },
 	{ "org.rsipsec.gateway.Reload", do_reload },
+	{ "org.rsipsec.gateway.GetConfiguration", get_configuration },
+	{ "org.rsipsec.gateway.TryConfiguration", do_try },
+	{ "org.rsipsec.gateway.ConfirmConfiguration", do_confirm },
 	{ NULL, NULL },
 };

@@ -17,6 +17,15 @@
 struct monitor;
 struct page;
 struct export_counters;
+/* A request may hold a configuration. */
+#define CONTROL_REQUEST_MAX ((size_t)1024 * 1024)
+
+/* What runs. */
+struct control_config {
+	const char *file, *text;
+	uint32_t trial_s; /* on trial for so long still; 0: it is not */
+};
+
 struct control_source {
 	void *ctx; /* for the functions below */
 	struct engine *engine;
@@ -30,6 +39,11 @@ struct control_source {
 	 * changed and the sentence (file, line, what is wrong) in why.
 	 */
 	int (*reload)(void *ctx, char *why, size_t why_size);
+	struct control_config (*config)(void *ctx);
+	/* Take a text on trial; end the trial well (trial.h). */
+	int (*apply)(void *ctx, const char *text, uint32_t seconds, char *why,
+		size_t why_size);
+	int (*confirm)(void *ctx);
 	/*
 	 * After engine_release() and engine_deregister(): commit what they changed and
 	 * let their messages leave, before the operator is told.

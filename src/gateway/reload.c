@@ -181,15 +181,12 @@ static void take_rest(struct rsipd *d, struct conf *new)
 	d->conf = new;
 }
 
-int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
+int rsipd_take(struct rsipd *d, struct conf *new, char *why, size_t why_size)
 {
 	struct proof_files files = { 0 };
 	char names[256];
-	struct conf *new;
-	int err = conf_load(d->config_file, &new, why, why_size);
+	int err = 0;
 
-	if (err != 0)
-		return refuse(err, why, why_size);
 	keep_fixed(d->conf, new, names, sizeof(names));
 	if (strcmp(d->plane.driver->name, "none") != 0 && plane_differs(d->conf, new))
 		err = own_check(new, why, why_size);
@@ -202,7 +199,7 @@ int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
 	if (err != 0) {
 		proof_files_fini(&files);
 		conf_free(new);
-		return refuse(err, why, why_size);
+		return err;
 	}
 	take_rest(d, new);
 	if (names[0] != 0)
@@ -210,5 +207,18 @@ int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
 			"keys=\"%s\"", names + 1);
 	else
 		log_info("configuration taken", "file=%s", d->config_file);
+	return 0;
+}
+
+int rsipd_reload(struct rsipd *d, char *why, size_t why_size)
+{
+	struct conf *new;
+	int err = conf_load(d->config_file, &new, why, why_size);
+
+	if (err == 0)
+		err = rsipd_take(d, new, why, why_size);
+	if (err != 0)
+		return refuse(err, why, why_size);
+	trial_forget(&d->trial);
 	return 0;
 }

@@ -56,6 +56,29 @@ static int source_reload(void *ctx, char *why, size_t why_size)
 	return rsipd_reload(ctx, why, why_size);
 }
 
+static struct control_config source_config(void *ctx)
+{
+	const struct rsipd *d = ctx;
+
+	return (struct control_config){ d->config_file, d->conf->text,
+		trial_left(&d->trial) };
+}
+
+static int source_apply(
+	void *ctx, const char *text, uint32_t seconds, char *why, size_t why_size)
+{
+	int err = trial_begin(ctx, text, seconds, why, why_size);
+
+	if (err != 0 && why[0] == 0)
+		(void)snprintf(why, why_size, "%s", err_text(err));
+	return err;
+}
+
+static int source_confirm(void *ctx)
+{
+	return trial_confirm(ctx);
+}
+
 static int source_settle(void *ctx, char *why, size_t why_size)
 {
 	struct rsipd *d = ctx;
@@ -248,6 +271,7 @@ static int handles_init(struct rsipd *d)
 	}
 	monitor_open(&d->monitor, d->loop, &d->events, &d->source);
 	export_init(&d->export, d->loop);
+	trial_init(&d->trial, d, d->loop);
 	d->resolve.ctx = d;
 	d->resolve.found = on_resolved;
 	resolve_open(&d->resolve, d->loop);
@@ -479,6 +503,9 @@ static int source_fill(struct rsipd *d)
 	s->now_ms = source_now;
 	s->stats = source_stats;
 	s->reload = source_reload;
+	s->config = source_config;
+	s->apply = source_apply;
+	s->confirm = source_confirm;
 	s->settle = source_settle;
 	s->healthy = source_healthy;
 	s->net = net_counters(d->net);
@@ -513,6 +540,7 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 {
 	const struct ipc_server_conf control = { .path = d->conf->control_socket,
 		.methods = control_methods,
+		.max_request = CONTROL_REQUEST_MAX,
 		.ctx = &d->source };
 	const struct metrics_http_conf http = { .addr = d->conf->metrics_listen.addr,
 		.port = d->conf->metrics_listen.port,
@@ -614,7 +642,7 @@ static void close_loop(struct rsipd *d)
 		(uv_handle_t *)&d->timer, (uv_handle_t *)&d->mark,
 		(uv_handle_t *)&d->monitor.second, (uv_handle_t *)&d->export.templates,
 		(uv_handle_t *)&d->alive, (uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
-		(uv_handle_t *)&d->interrupt };
+		(uv_handle_t *)&d->interrupt, (uv_handle_t *)&d->trial.timer };
 
 	if (d->loop == NULL)
 		return;
@@ -641,6 +669,7 @@ void rsipd_close(struct rsipd *d)
 	if (d->store != NULL && d->exit_status == 0)
 		(void)store_mark(d->store); /* at worst an older time stands there */
 	proof_fini(&d->proof);
+	trial_forget(&d->trial);
 	store_close(d->store);
 	engine_free(d->engine);
 	archive_fini(&d->archive);

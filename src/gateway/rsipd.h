@@ -11,6 +11,7 @@
 #include "gateway/plane.h"
 #include "gateway/proof.h"
 #include "gateway/resolve.h"
+#include "gateway/trial.h"
 #include "gateway/turn.h"
 #include "gateway/watch.h"
 #include "metrics/http.h"
@@ -43,6 +44,7 @@ struct rsipd {
 	struct page page;
 	struct net *net;
 	struct proof proof;
+	struct trial trial;
 	struct ipc_server *control;
 	struct metrics_http *http;
 	struct plane plane;
@@ -74,6 +76,11 @@ void rsipd_close(struct rsipd *d);
 
 /* Read the configuration again and take it, or change nothing: see reload.c. */
 int rsipd_reload(struct rsipd *d, char *why, size_t why_size);
+/*
+ * Take this configuration, and over.  On error nothing has changed, it is freed and the
+ * sentence is in why.
+ */
+int rsipd_take(struct rsipd *d, struct conf *new, char *why, size_t why_size);
 /* Listen where this configuration says; nothing has changed on error. */
 int rsipd_listen(struct rsipd *d, const struct conf *conf, char *why, size_t why_size);
 /* CLOCK_BOOTTIME in milliseconds. */
