@@ -221,6 +221,15 @@ def test_neighbour(net):
         assert bytes(got) == hop(p)
 
 
+# F-6.5-04: what a host sends beside the tunnel goes nowhere (napt translates it, where configured).
+def test_beside_the_tunnel(net):
+    for src in (X1, NB):
+        net.hosts.send(IP(src=src, dst=Y) / UDP(sport=20480, dport=9) / Raw(b"beside"))
+    net.from_host(IP(src=NB, dst=Y) / UDP(sport=20480, dport=9) / Raw(b"tunnelled"))
+    seen = net.at_peer(lambda p: UDP in p and p[UDP].dport == 9)
+    assert bytes(seen[UDP].payload) == b"tunnelled"
+
+
 # No route, and a neighbour that does not answer: dropped and counted.
 def test_no_route(net):
     before = net.dp.stats().get("out.no_route", 0)

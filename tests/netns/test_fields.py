@@ -1,6 +1,8 @@
 """Every field that packets are told apart by, in both tunnels, with each driver; packets by scapy, which
 knows nothing of our code.  Each goes twice: the first may find something yet unknown (a neighbour, an
 outbound SPI) and go the slow way, the second takes the way that the rest of a flow takes."""
+import subprocess
+
 import dpnet
 import pytest
 from dpnet import DEDICATED, NA, NB, WAN, X1, X2, Y, hop, sent
@@ -44,9 +46,11 @@ def net(kind, tunnel):
 
 
 @pytest.fixture(autouse=True)
-def quiet(net):
-    net.hosts.drain()
-    net.peer.drain()
+def quiet(request):
+    if "way" in request.fixturenames:
+        net = request.getfixturevalue("net")
+        net.hosts.drain()
+        net.peer.drain()
 
 
 class Way:
@@ -106,7 +110,7 @@ def error(about, code=1, mtu=0):
         bytes(about)[:40])
 
 
-# S-5-02, S-5-05, S-5-10, S-5-07: SPI, of ESP and AH; the first, the last, one between.
+# F-3.1-06, S-5-02, S-5-05, S-5-10, S-5-07: in both tunnels, by SPI, of ESP and AH; the first, the last, one between.
 @pytest.mark.parametrize("make", [esp, ah])
 def test_spi(way, make):
     for _ in range(2):
@@ -277,6 +281,32 @@ def test_narrow_links(way):
         raise AssertionError("the narrow tunnel is not told")
     for _ in range(2):
         way.arrives(esp(SPIS[host], body=b"n" * (most - 28), flags="DF"), host)
+
+
+# F-6.8-01: hundreds of hosts behind one address, each with its own.
+def test_hundreds_of_hosts(kind):
+    n = dpnet.Net("h", kind=kind)
+    hosts = [f"10.1.{i // 250}.{i % 250 + 1}" for i in range(300)]
+    try:
+        n.ip(n.n, "addr", "add", "10.1.255.254/16", "dev", "lan0")
+        batch = "".join(f"addr add {h}/32 dev eth0\n" for h in hosts)
+        subprocess.run(["ip", "-n", n.x, "-batch", "-"], input=batch, text=True, check=True)
+        for i, host in enumerate(hosts):
+            n.dp.lease(i + 1, host, ports=f"{20000 + i * 4}-{20003 + i * 4}",
+                spis=f"{0x10000 + i * 16:#x}-{0x1000f + i * 16:#x}")
+        for i, host in list(enumerate(hosts)) + list(enumerate(hosts))[::-1]:
+            n.from_peer(esp(0x10000 + i * 16 + 7, id=i))
+            got = n.at_host(lambda p, i=i: ESP in p and p.id == i, host=host)
+            assert got[ESP].spi == 0x10000 + i * 16 + 7
+            out = IP(src=NB, dst=Y, id=i) / UDP(sport=20000 + i * 4, dport=9)
+            n.from_host(out, host=host)
+            assert bytes(n.at_peer(lambda p, i=i: UDP in p and p[UDP].sport == 20000 + i * 4)) == \
+                hop(out)
+        s = n.dp.stats()
+        assert s["out.forward"] == 600 and s["in.forward"] >= 600  # the peer's kernel says things, too
+        assert kind == "packet" or s["fast"] >= 600  # each host's second packets, at least
+    finally:
+        n.close()
 
 
 # S-5-04, F-3.2-04, P-10.2.2-05: what no field leads anywhere.

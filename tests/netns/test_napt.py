@@ -84,7 +84,7 @@ def connected(n, port):
     return client, far, where
 
 
-# F-3.1-13, F-3.1-14, F-2-16: one address for the gateway's translation and for leases; the plain
+# F-3.1-13, F-3.1-14, F-2-16, F-6.5-04: one address for the gateway's translation and for leases; the plain
 # host's bulk transfer and the leases do not notice each other.
 def test_tcp_beside_leases(case):
     n = case.net

@@ -420,6 +420,18 @@ def outbound():
         public(p)
         at_private(outer(hop(p), i))
 
+    case("no-policy", "P-7.2-04: without a remote policy any remote is allowed, both ways.")
+    two_hosts()
+    n = 0
+    for remote in (Y, Z, ROUTER):
+        for packet in (udp(NB, 20480, remote, 99), esp(5, src=NB, dst=remote)):
+            private(tunnel(packet))
+            at_public(hop(packet))
+        for packet in (udp(remote, 99, NB, 20480), esp(SPI1, src=remote)):
+            n += 1
+            public(packet)
+            at_private(outer(hop(packet), n))
+
     case("name", "P-7.2-05: a name with several addresses under macro and micro policy, out and in.")
     lease(1, X1, ports=PORTS1, spis=SPIS1, remote=f"{Y},{Z}")
     for dst in (Y, Z):
