@@ -17,7 +17,7 @@
 
 #define TEXT_MAX 1024
 #define FILE_MAX (1 << 20)
-#define WAIT_MS  3000
+#define WAIT_MS  1500
 
 struct run {
 	const struct ike_check *check;

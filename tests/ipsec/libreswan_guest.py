@@ -244,16 +244,82 @@ def peer(net, rounds):
             ways.hosts_start([name], **(ike_guest.SHARED if demux[name] == cells.COOKIE else {}))
         ways.try_every(demux)
         v = ways.all[0]
+        fits(ways, v)
         for name in HOSTS:
             old = ways.charons[name].spis(v.name)
             ways.charons["y"].rekey("child", f"{name}-{v.name}")
             tap.does(f"{name}: {v.words}, keyed anew by libreswan", wait_for,
                 lambda: ways.charons[name].spis(v.name) - old, "nothing new")
             tap.does(f"{name}: {v.words}, keyed anew", ways.talk, name, v)
+        if demux == rounds[-1]:
+            in_step(ways)
         ways.hosts_stop()
         ways.between()
     ways.charons["y"].stop()
     return ways
+
+
+def fits(ways, v):
+    """The largest packet that needs no fragments, as docs/ike-hosts.md says it."""
+    for name, mtu in (("x1", 1426), ("x2", 1422)):
+        for size in (mtu, mtu + 1):
+            p = ways.net.run(name, "ping", "-n", "-c", 1, "-W", 3, "-M", "do", "-s", size - 28,
+                "-I", HOSTS[name], v.inner, check=False)
+            tap.check(f"{name}: {size} bytes in ESP tunnel mode within {TUNNEL[name]} do"
+                f"{'' if size == mtu else ' not'} fit", (p.returncode == 0) == (size == mtu),
+                p.stdout + p.stderr)
+
+
+# --- strongSwan's block and the lease ---
+
+
+def drop_in(ways, name, *words):
+    """rsip ike strongswan about the charon that runs: (status, its words)."""
+    own = ways.charons[name]
+    p = ways.road.hosts[name].rsip("ike", "strongswan", "-o", ways.net.dir / f"rsip-{name}.conf",
+        "--vici", own.vici, *words, check=False)
+    return p.returncode, p.stdout + p.stderr
+
+
+def checked(ways, name):
+    status, text = drop_in(ways, name, "--check", "--swanctl",
+        ways.charons[name].dir / "swanctl.conf")
+    if status != 0 or "not checked" in text:
+        raise Failed(text)
+    return True
+
+
+def charon_of(ways, name):
+    return ways.road.hosts[name].status()["charon"]
+
+
+def in_step(ways):
+    """The gateway takes the block: charon is told of another one, and keeps to it."""
+    v = ways.all[0]
+    tap.does("x1: rsip ike strongswan --check finds nothing wrong", checked, ways, "x1")
+    for name in HOSTS:
+        drop_in(ways, name)
+        tap.does(f"{name}: charon was told to read its settings", wait_for,
+            lambda: charon_of(ways, name)["reloads"] == 1, "it was not")
+        old, block = ways.charons[name].spis(v.name), ways.lease(name).spis
+        ask_host(f"release-{binding_of(ways, name, min(old))}")
+        tap.does(f"{name}: the gateway takes the block: its SAs end in the kernel", wait_for,
+            lambda: not any(f"{s:#010x}" in ways.xfrm(name) for s in old), "they stay")
+        tap.does(f"{name}: charon has read the next block", wait_for,
+            lambda: charon_of(ways, name)["reloads"] == 2, "it has not")
+        tap.check(f"{name}: that is another one", not set(ways.lease(name).spis) & set(block))
+        tap.check(f"{name}: rsip status says to restart charon", charon_of(ways, name)["restart"])
+    # IKE on port 500 goes on; on a port that is not leased any more it has to begin anew.
+    tap.does("x2: its charon makes an SA of the new block by itself", wait_for,
+        lambda: any(map(ways.lease("x2").has_spi, ways.charons["x2"].spis(v.name))), "none", 20)
+    tap.does(f"x2: {v.words}, with the new block", ways.talk, "x2", v)
+    tap.check("x1: --check says to restart charon", drop_in(ways, "x1", "--check")[0] == 1)
+    ways.charons["x1"].stop()
+    ways.charons["x1"].start().load(v.host("x1", HOSTS["x1"], ways.lease("x1")))
+    tap.does("x1: charon was started again, which is seen", wait_for,
+        lambda: not charon_of(ways, "x1")["restart"], "it is not")
+    tap.does(f"x1: {v.words}, from the new port and block", ways.try_one, "x1", v)
+    tap.does("x1: rsip ike strongswan --check finds nothing wrong any more", checked, ways, "x1")
 
 
 # --- manual keys ---

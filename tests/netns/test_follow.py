@@ -235,6 +235,19 @@ def test_given_back(x1):
     assert "0x12345678" not in x1.sas() and "0x66666666" in x1.sas()
 
 
+# A gateway that does not answer: with the lease's time its SA is over.
+def test_expired(gateway, x1):
+    x1.begin("--lease", "3")
+    x1.larval(0x12345678)
+    assert x1.arrives(x1.send(AUTH))
+    os.kill(gateway.process.pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: "0x12345678" not in x1.sas(), "the SA outlives its lease")
+        assert x1.follow()["spis"] == 0 and x1.status()["sas_ended"] == 1
+    finally:
+        os.kill(gateway.process.pid, signal.SIGCONT)
+
+
 # More SPIs than bindings: what is over is ended and said, the rest stays.
 def test_too_many(network):
     Gateway(network, policy="max-bindings = 3").start()
