@@ -126,7 +126,11 @@ static int restore(struct engine *e, uint32_t n, uint32_t per_host)
 	for (uint32_t h = 0; h < (n + per_host - 1) / per_host; h++) {
 		struct registration r = { .client_id = 2000000 + h,
 			.host = HOSTS + h,
-			.peer = { TRANSPORT_UDP, HOSTS + h, 5000, NA, RSIP_PORT, 0 },
+			.peer = { .transport = TRANSPORT_UDP,
+				.addr = HOSTS + h,
+				.port = 5000,
+				.local = NA,
+				.local_port = RSIP_PORT },
 			.counters = true,
 			.counter = 1,
 			.expires_ms = 2 * LATER_MS };
@@ -217,7 +221,11 @@ static void workers_enter(struct engine *e)
 	for (uint32_t w = 0; w < WORKERS; w++) {
 		struct registration r = { .client_id = ASSIGN_AT + w,
 			.host = WORKER + w,
-			.peer = { TRANSPORT_UDP, WORKER + w, 5000, NA, RSIP_PORT, 0 },
+			.peer = { .transport = TRANSPORT_UDP,
+				.addr = WORKER + w,
+				.port = 5000,
+				.local = NA,
+				.local_port = RSIP_PORT },
 			.counters = true,
 			.counter = 1,
 			.expires_ms = 2 * LATER_MS };

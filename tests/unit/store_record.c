@@ -195,7 +195,12 @@ static void test_registration(void **state)
 	struct registration in = {
 		.client_id = 77,
 		.host = 0x0a00000b,
-		.peer = { TRANSPORT_TCP, 0x0a00000b, 4000, 0x0a000001, 4555, 99 },
+		.peer = { .transport = TRANSPORT_TCP,
+			.addr = 0x0a00000b,
+			.port = 4000,
+			.local = 0x0a000001,
+			.local_port = 4555,
+			.conn = 99 },
 		.counters = true,
 		.counter = 0xfffffffe,
 		.expires_ms = UINT64_MAX,
