@@ -128,6 +128,22 @@ static void install(void)
 			.remote = { .flow = REMOTE_MICRO,
 				.addr = 0xc6336402,
 				.port = 80 } },
+		{ .bind_id = 5,
+			.host = X1,
+			.gateway = NA,
+			.address = NB,
+			.method = METHOD_IKE,
+			.tunnel = TUNNEL_IPIP,
+			.ike_id = (const uint8_t *)"\2peer.example",
+			.ike_id_len = 13 },
+		{ .bind_id = 6,
+			.host = X2,
+			.gateway = NA,
+			.address = NB,
+			.method = METHOD_IKE,
+			.tunnel = TUNNEL_GRE,
+			.ike_id = (const uint8_t *)"",
+			.ike_id_len = 1 },
 	};
 
 	for (size_t i = 0; i < sizeof leases / sizeof *leases; i++)
@@ -137,11 +153,13 @@ static void install(void)
 /* So that inputs do not depend on each other. */
 static void end(void)
 {
-	for (uint32_t bind = 1; bind <= 4; bind++)
+	for (uint32_t bind = 1; bind <= 6; bind++)
 		tables_remove(&w.f.tables, bind);
 	for (int k = 0; k < LEARNED_KINDS; k++)
 		MUST(w.f.tables.learned[k].keys.n == 0);
 	MUST(w.f.tables.spis.n == 0 && w.f.tables.hosts.n == 0);
+	MUST(w.f.tables.identities.n == 0);
+	MUST(w.f.tables.learned[LEARNED_IKE].peers.talks.n == 0);
 	w.now_ms += 60000;
 	forward_sweep(&w.f, w.now_ms);
 	MUST(w.f.inner.keys.n == 0 && w.f.outer.keys.n == 0);
