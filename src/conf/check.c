@@ -383,13 +383,30 @@ static int check_addresses(
 	return 0;
 }
 
+static int water_fill(const struct conf_pool *p, const char *name,
+	struct conf_water *water, const struct conf_where *w)
+{
+	*water = (struct conf_water){ p->high_water.n, p->low_water.n };
+	if (p->low_water.n < p->high_water.n)
+		return 0;
+	/* A high mark that was lowered alone takes the other along. */
+	if (!p->low_water.given) {
+		water->low = p->high_water.n - 1;
+		return 0;
+	}
+	return conf_fail(w, p->low_water.line,
+		"low-water of pool %s is not below its high-water (%u)", name,
+		p->high_water.n);
+}
+
 static int check_pools(struct arena *a, const struct conf_pieces *p,
 	const struct conf_where *w, struct conf *conf)
 {
 	struct engine_pool *e = arena_array(a, p->n_pools, sizeof(*e));
 	struct conf_taken *t = arena_array(a, p->n_pools, sizeof(*t));
+	struct conf_water *water = arena_array(a, p->n_pools, sizeof(*water));
 
-	if (e == NULL || t == NULL)
+	if (e == NULL || t == NULL || water == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < p->n_pools; i++) {
 		int err = pool_fill(a, &p->pools[i], &e[i], &t[i], w);
@@ -397,10 +414,14 @@ static int check_pools(struct arena *a, const struct conf_pieces *p,
 		if (err != 0)
 			return err;
 		e[i].name = p->pool_names[i];
+		err = water_fill(&p->pools[i], p->pool_names[i], &water[i], w);
+		if (err != 0)
+			return err;
 	}
 	conf->engine.pools = e;
 	conf->engine.n_pools = p->n_pools;
 	conf->taken = t;
+	conf->water = water;
 	conf->n_taken = p->n_pools;
 	return check_addresses(a, p, w);
 }

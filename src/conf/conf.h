@@ -37,6 +37,11 @@ struct conf_napt {
 	struct range ports;
 };
 
+/* When a pool counts as full, and as no longer full: percent of its ports. */
+struct conf_water {
+	uint32_t high, low;
+};
+
 /* Bounds of the TCP server. */
 struct conf_tcp {
 	uint32_t connections, connections_per_host;
@@ -83,9 +88,10 @@ struct conf {
 	const struct conf_taken *taken;                   /* one a pool */
 	size_t n_taken;
 	struct conf_napt napt;
-	uint64_t audit_bytes;  /* of the audit's files */
-	uint32_t audit_keep_s; /* how long a record is kept */
-	bool ipfix;            /* sent to the collector */
+	uint64_t audit_bytes;           /* of the audit's files */
+	uint32_t audit_keep_s;          /* how long a record is kept */
+	const struct conf_water *water; /* one a pool */
+	bool ipfix;                     /* sent to the collector */
 	struct conf_listen collector;
 	uint32_t ipfix_domain, ipfix_enterprise, ipfix_templates_s;
 	bool metrics; /* served at metrics_listen */

@@ -58,6 +58,8 @@ const struct conf_option conf_options[] = {
 	{ "pool", "spis", KIND_RANGE, LIST, "256-4294967295", SPIS, NULL, AT(pool, spis) },
 	{ "pool", "exclusive-500", KIND_BOOL, ONE, "false", ANY, NULL, AT(pool, exclusive_500) },
 	{ "pool", "hold-down", KIND_NUMBER, ONE, "120", 0, DAY, NULL, AT(pool, hold_down) },
+	{ "pool", "high-water", KIND_NUMBER, ONE, "95", 1, 100, NULL, AT(pool, high_water) },
+	{ "pool", "low-water", KIND_NUMBER, ONE, "80", 0, 99, NULL, AT(pool, low_water) },
 
 	{ "policy", "match", KIND_PREFIX, LIST, "0.0.0.0/0", ANY, NULL, AT(policy, match) },
 	{ "policy", "methods", KIND_WORD, LIST, "rsap-ip rsa-ip rsipsec", ANY, methods, AT(policy, methods) },

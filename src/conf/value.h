@@ -52,6 +52,7 @@ struct conf_dataplane {
 struct conf_pool {
 	struct conf_list addresses, dedicated, ports, spis;
 	struct conf_number hold_down, exclusive_500;
+	struct conf_number high_water, low_water;
 	int line;
 };
 struct conf_policy {

@@ -382,19 +382,32 @@ static uint64_t bindings_count(const struct engine_counters *c)
 	return n;
 }
 
+static json_t *reasons_json(const struct control_source *s)
+{
+	struct health_reason reasons[HEALTH_MAX];
+	size_t n = s->reasons(s->ctx, reasons);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append_new(list,
+			json_pack("{s:s, s:b, s:s}", "reason", reasons[i].name, "fault",
+				(int)reasons[i].fault, "text", reasons[i].text));
+	return list;
+}
+
 json_t *control_status_json(const struct control_source *s)
 {
 	const struct engine_counters *c = engine_counters(s->engine);
 	char why[IPC_WHY] = "ok";
 	bool healthy = s->healthy == NULL || s->healthy(s->ctx, why, sizeof(why));
 
-	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:s?, s:I, s:I, s:b, s:s}", "version",
-		RSIP_VERSION, "uptime",
+	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:s?, s:I, s:I, s:b, s:s, s:o}",
+		"version", RSIP_VERSION, "uptime",
 		(json_int_t)((source_now(s) - s->started_ms) / 1000), "driver", s->driver,
 		"transports", transports_json(s), "listen", listen_json(s), "config",
 		s->config_file, "clients", (json_int_t)c->registrations, "bindings",
 		(json_int_t)bindings_count(c), "healthy", (int)healthy, "health",
-		healthy ? "ok" : why);
+		healthy ? "ok" : why, "reasons", reasons_json(s));
 }
 
 static void get_status(void *ctx, struct ipc_call *call, json_t *params)

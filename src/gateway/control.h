@@ -4,6 +4,7 @@
 #include "engine/engine.h"
 #include "gateway/archive.h"
 #include "gateway/events.h"
+#include "gateway/health.h"
 #include "ipc/ipc.h"
 #include "metrics/metrics.h"
 #include "net/net.h"
@@ -16,6 +17,7 @@
 /* What rsipd lends to control and gw_metrics; must outlive both. */
 struct monitor;
 struct page;
+struct water;
 struct export_counters;
 /* A request may hold a configuration. */
 #define CONTROL_REQUEST_MAX ((size_t)1024 * 1024)
@@ -53,6 +55,9 @@ struct control_source {
 	 * failing...). */
 	bool (*healthy)(void *ctx, char *why, size_t why_size);
 
+	const struct water *water;
+	/* What needs the operator: see health.h. */
+	size_t (*reasons)(void *ctx, struct health_reason *out);
 	struct page *page; /* NULL: not served */
 	const struct audit *audit;
 	const struct export_counters *exported;

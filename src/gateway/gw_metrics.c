@@ -10,6 +10,7 @@
 #include "gateway/export.h"
 #include "gateway/monitor.h"
 #include "gateway/turn.h"
+#include "gateway/water.h"
 #include "wire/proto.h"
 
 #include <stdio.h>
@@ -282,6 +283,29 @@ static void walk_store(struct walk *w)
 	sample(w, t->plane_failed);
 }
 
+static void walk_health(struct walk *w)
+{
+	const struct control_source *s = w->source;
+	const struct water *water = s->water;
+	char why[HEALTH_TEXT];
+
+	family(w, "rsip_healthy", METRICS_GAUGE,
+		"1, or 0 when something needs the operator.");
+	sample(w, s->healthy(s->ctx, why, sizeof(why)));
+	family(w, "rsip_pool_used_percent", METRICS_GAUGE,
+		"Ports of a pool that are held or rest, in percent.");
+	for (size_t i = 0; i < water->n_pools; i++)
+		sample1(w, "pool", water->pools[i].name, water->pools[i].percent);
+	family(w, "rsip_pool_high", METRICS_GAUGE,
+		"1 while a pool is above its water mark.");
+	for (size_t i = 0; i < water->n_pools; i++)
+		sample1(w, "pool", water->pools[i].name, water->pools[i].high);
+	family(w, "rsip_pool_addresses_high", METRICS_GAUGE,
+		"Addresses of a pool above its water mark.");
+	for (size_t i = 0; i < water->n_pools; i++)
+		sample1(w, "pool", water->pools[i].name, water->pools[i].high_addresses);
+}
+
 static void walk_audit(struct walk *w)
 {
 	const struct audit_counters *a = audit_counters(w->source->audit);
@@ -360,6 +384,7 @@ void gw_metrics_collect(void *source, const struct metrics_sink *to)
 	walk_dataplane(&w);
 	walk_sockets(&w);
 	walk_store(&w);
+	walk_health(&w);
 	walk_audit(&w);
 	walk_events(&w);
 	walk_export(&w);

@@ -176,6 +176,8 @@ static void take_rest(struct rsipd *d, struct conf *new)
 	limits = (struct net_limits){ new->tcp.connections, new->tcp.connections_per_host,
 		(uint64_t) new->tcp.idle_s * 1000, (uint64_t) new->tcp.stall_s * 1000 };
 	net_set_limits(d->net, &limits);
+	if (water_conf(&d->water, new) != 0)
+		water_fini(&d->water);
 	audit_set_limits(d->audit, new->audit_bytes, new->audit_keep_s);
 	conf_free(d->conf);
 	d->conf = new;

@@ -19,7 +19,8 @@
 #include <time.h>
 
 /* The time line of the store stands in the file at least this often. */
-#define MARK_MS 300000
+#define MARK_MS   300000
+#define SECOND_MS 1000
 /* The loop's clock stops while the machine sleeps, the engine's does not. */
 #define TIMER_MAX_MS 10000
 
@@ -92,20 +93,19 @@ static int source_settle(void *ctx, char *why, size_t why_size)
 	return err;
 }
 
+static size_t source_reasons(void *ctx, struct health_reason *out)
+{
+	return health_reasons(ctx, out);
+}
+
 static bool source_healthy(void *ctx, char *why, size_t why_size)
 {
-	const struct rsipd *d = ctx;
+	struct health_reason reasons[HEALTH_MAX];
+	size_t n = health_reasons(ctx, reasons);
 
-	if (d->turn.lost)
-		(void)snprintf(why, why_size,
-			"the store failed for so long that records were lost; restart "
-			"rsipd when it works again");
-	else if (d->fault[0] != 0)
-		(void)snprintf(why, why_size, "%s", d->fault);
-	else if (audit_error(d->audit)[0] != 0)
-		(void)snprintf(why, why_size, "%s", audit_error(d->audit));
-	else
+	if (n == 0 || !reasons[0].fault)
 		return true;
+	(void)snprintf(why, why_size, "%s", reasons[0].text);
 	return false;
 }
 
@@ -219,6 +219,11 @@ static void on_mark(uv_timer_t *timer)
 		(void)store_mark(d->store); /* a store that fails is met at a commit */
 }
 
+static void on_second(uv_timer_t *timer)
+{
+	health_look(timer->data);
+}
+
 static void on_alive(uv_timer_t *timer)
 {
 	(void)timer;
@@ -263,6 +268,8 @@ static int handles_init(struct rsipd *d)
 	(void)uv_timer_init(d->loop, &d->timer);
 	(void)uv_timer_init(d->loop, &d->mark);
 	(void)uv_timer_init(d->loop, &d->alive);
+	(void)uv_timer_init(d->loop, &d->second);
+	d->second.data = d;
 	d->prepare.data = d->check.data = d->timer.data = d->mark.data = d->alive.data =
 		d;
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
@@ -508,6 +515,8 @@ static int source_fill(struct rsipd *d)
 	s->confirm = source_confirm;
 	s->settle = source_settle;
 	s->healthy = source_healthy;
+	s->reasons = source_reasons;
+	s->water = &d->water;
 	s->net = net_counters(d->net);
 	s->sockets = d->net;
 	s->turn = &d->turn;
@@ -550,6 +559,11 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 		.ctx = &d->source };
 	int err = source_fill(d);
 
+	d->water.engine = d->engine;
+	d->water.events = &d->events;
+	if (err == 0)
+		err = water_conf(&d->water, d->conf);
+
 	if (d->verbose) {
 		d->log_sink = (struct event_sink){ event_log, NULL, NULL };
 		events_add(&d->events, &d->log_sink);
@@ -574,6 +588,7 @@ static void handles_start(struct rsipd *d)
 	(void)uv_prepare_start(&d->prepare, on_prepare);
 	(void)uv_check_start(&d->check, on_check);
 	(void)uv_timer_start(&d->mark, on_mark, MARK_MS, MARK_MS);
+	(void)uv_timer_start(&d->second, on_second, 0, SECOND_MS);
 	if (alive_ms > 0)
 		(void)uv_timer_start(&d->alive, on_alive, alive_ms / 2, alive_ms / 2);
 	(void)uv_signal_start(&d->hup, on_hup, SIGHUP);
@@ -642,7 +657,8 @@ static void close_loop(struct rsipd *d)
 		(uv_handle_t *)&d->timer, (uv_handle_t *)&d->mark,
 		(uv_handle_t *)&d->monitor.second, (uv_handle_t *)&d->export.templates,
 		(uv_handle_t *)&d->alive, (uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
-		(uv_handle_t *)&d->interrupt, (uv_handle_t *)&d->trial.timer };
+		(uv_handle_t *)&d->interrupt, (uv_handle_t *)&d->trial.timer,
+		(uv_handle_t *)&d->second };
 
 	if (d->loop == NULL)
 		return;
@@ -660,6 +676,7 @@ void rsipd_close(struct rsipd *d)
 	monitor_close(&d->monitor);
 	export_close(&d->export);
 	page_close(&d->page);
+	water_fini(&d->water);
 	ipc_server_free(d->control);
 	net_free(d->net);
 	plane_close(&d->plane);

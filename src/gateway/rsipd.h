@@ -6,6 +6,7 @@
 #include "gateway/control.h"
 #include "gateway/export.h"
 #include "gateway/gw_metrics.h"
+#include "gateway/health.h"
 #include "gateway/monitor.h"
 #include "gateway/page.h"
 #include "gateway/plane.h"
@@ -14,6 +15,7 @@
 #include "gateway/trial.h"
 #include "gateway/turn.h"
 #include "gateway/watch.h"
+#include "gateway/water.h"
 #include "metrics/http.h"
 #include "net/net.h"
 #include "store/store.h"
@@ -27,6 +29,14 @@
  * answers, in this order (turn.c).
  */
 #define RSIPD_WHY 512
+
+/* health.c says what each means. */
+enum health_link {
+	HEALTH_LINK_UP,
+	HEALTH_LINK_MISSING,
+	HEALTH_LINK_DOWN,
+	HEALTH_LINK_NO_CARRIER
+};
 
 struct rsipd {
 	uv_loop_t *loop;
@@ -42,6 +52,10 @@ struct rsipd {
 	struct monitor monitor;
 	struct export export;
 	struct page page;
+	struct water water;
+	enum health_link links[2]; /* private, public */
+	char health_told[HEALTH_TEXT];
+	uv_timer_t second; /* health_look() */
 	struct net *net;
 	struct proof proof;
 	struct trial trial;

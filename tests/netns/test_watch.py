@@ -99,3 +99,36 @@ def test_page_of_a_busy_gateway(tmp_path):
         if picture:
             page.picture(pathlib.Path(picture), whole=False)
         assert gateway.process.poll() is None
+
+
+def test_health_of_the_links(tmp_path):
+    """An interface that goes away is a reason, and its return is seen without a restart."""
+    with Net(tmp_path / "net") as net, contextlib.ExitStack() as stack:
+        net.dir.mkdir()
+        road(net)
+        gateway = Gateway(net).start()
+
+        def reason():
+            status = gateway.show("status")
+            faults = [r["text"] for r in status["reasons"] if r["reason"] == "link"]
+            assert status["healthy"] == (not faults) == (gateway.metrics()["rsip_healthy"] == 1)
+            return faults
+        wait_for(lambda: not reason(), "all is well")
+        net.batch("n", "link set wan0 down")
+        assert "wan0 is down" in wait_for(reason, "the link's end is noticed")[0]
+        net.batch("n", "link set wan0 up")
+        wait_for(lambda: not reason(), "it is well again")
+        net.batch("lan", "link set n0 down")
+        assert "lan0 has no carrier" in wait_for(reason, "no carrier")[0]
+        net.batch("lan", "link set n0 up")
+        wait_for(lambda: not reason(), "it is well again")
+        # And it carries again.
+        net.batch("n", f"route replace default via {topo.R_PUBLIC}")
+        host = stack.enter_context(contextlib.closing(bare.BareHost(net, "x1"))).register()
+        spi = min(host.lease().local_spis())
+        ends = stack.enter_context(contextlib.closing(esp.Ends(net, "y")))
+
+        def carried():
+            ends.send(bare.raw(bare.esp(Y, NB, spi)))
+            return host.receive(0.2)
+        assert wait_for(carried, "a packet").spi == spi

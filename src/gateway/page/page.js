@@ -183,7 +183,8 @@ function show(s) {
   if (before && s.started_ms !== before.started_ms) before = null; /* rsipd began anew */
   const per = (n) => Math.max(0, n) / seconds;
 
-  $("health").textContent = s.healthy ? "healthy" : s.health;
+  const warning = s.reasons.find((r) => !r.fault);
+  $("health").textContent = !s.healthy ? s.health : warning ? `healthy; ${warning.text}` : "healthy";
   $("health").className = s.healthy ? "pill good" : "pill bad";
   $("about").textContent = `version ${s.version}, up ${span(s.uptime)}`;
   $("updated").textContent = `${s.time.slice(0, 10)} ${s.time.slice(11, 19)} UTC`;
