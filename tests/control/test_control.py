@@ -245,7 +245,8 @@ def test_the_socket_itself(running):
     manual = (ROOT / "docs" / "control.md").read_text()
     names = re.findall(r"^`(\w+)` \{", manual, re.M)
     assert set(names) == {"ListClients", "ListBindings", "ListPools", "Whois", "GetCounters",
-        "GetStatus", "Release", "Deregister", "Reload"}
+        "GetStatus", "Monitor", "Release", "Deregister", "GetConfiguration", "TryConfiguration",
+        "ConfirmConfiguration", "Reload"}
     prefix = "org.rsipsec.gateway."
     status, missing, bad, unknown = raw(running, {"method": prefix + "GetStatus"},
         {"method": prefix + "Release", "parameters": {"bind_id": 8}},
@@ -260,7 +261,7 @@ def test_the_socket_itself(running):
 
 
 def test_rubbish_on_the_socket(running):
-    for data in (b"\0", b"{}\0", b"[1]\0", b"\xff\xfe\0", b"x" * 70000, b'{"method": 5}\0'):
+    for data in (b"\0", b"{}\0", b"[1]\0", b"\xff\xfe\0", b"x" * 1100000, b'{"method": 5}\0'):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
             s.settimeout(10)
             s.connect(str(running.socket))
