@@ -6,10 +6,7 @@
 #include "dataplane/xdp/keep.h"
 
 #include "dataplane/core/flow.h"
-#include "dataplane/core/tunnel.h"
-#include "dataplane/core/verdict.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,8 +297,7 @@ static struct maps_lease record_of(const struct tlease *l, uint32_t hop)
 
 /* --- lives --- */
 
-/* What a life leads to: its hop. */
-static uint32_t hop_of(const struct keep *k, maps_life life)
+uint32_t keep_hop_of(const struct keep *k, maps_life life)
 {
 	uint32_t at = MAPS_LIFE_INDEX(life);
 
@@ -355,30 +351,10 @@ static void mark_shares(struct keep *k, const struct tlease *l)
 		o = LIST_NEXT(o, of_pair))
 		if (o->mark & MAPS_REMOTE)
 			record_write(k, MAPS_LIFE_INDEX(o->mark),
-				record_of(o, hop_of(k, o->mark)));
+				record_of(o, keep_hop_of(k, o->mark)));
 }
 
 /* --- leases --- */
-
-void keep_out_spi(struct keep *k, const struct learned *e, bool there)
-{
-	const struct maps_out_spi key = { e->key.nb, e->key.a, e->key.b, e->key.c };
-	maps_life life = e->owner->mark;
-
-	if (there && life)
-		(void)bpf_map_update_elem(k->out_spis, &key, &life, BPF_ANY);
-	else
-		(void)bpf_map_delete_elem(k->out_spis, &key);
-}
-
-static void write_learned(struct keep *k, const struct tlease *l)
-{
-	const struct learned *e;
-
-	TAILQ_FOREACH(e, &l->learned[LEARNED_SPI].list, by_owner)
-	keep_out_spi(k, e, true);
-	keep_cookies_of(k, l);
-}
 
 /* The keys of a lease as they are now. */
 static void write_keys(struct keep *k, uint32_t place, const struct tlease *l)
@@ -392,7 +368,7 @@ static void write_keys(struct keep *k, uint32_t place, const struct tlease *l)
 void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms)
 {
 	maps_life was = l->mark;
-	uint32_t place, hop = was ? hop_of(k, was) : 0;
+	uint32_t place, hop = was ? keep_hop_of(k, was) : 0;
 
 	if (!keep_place_of(k, l->address, &place))
 		return;
@@ -403,8 +379,10 @@ void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms)
 	write_keys(k, place, l);
 	if (was && !l->mark)
 		(void)keep_spis_take(k, place, l->address, l->spis, l->n_spis);
-	if (was != l->mark)
-		write_learned(k, l);
+	if (was != l->mark) {
+		keep_out_spis(k, l);
+		keep_cookies_of(k, l);
+	}
 	mark_shares(k, l);
 	keep_freeze(k, frozen ? hop : 0, false);
 	life_end(k, was, hop, l->mark);
@@ -467,7 +445,7 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 	bool held = l != NULL;
 	uint32_t holder = l ? l->host : 0;
 	maps_life before = l ? l->mark : 0;
-	uint32_t hop = before ? hop_of(k, before) : 0;
+	uint32_t hop = before ? keep_hop_of(k, before) : 0;
 	struct range *ranges = NULL;
 	struct lease was;
 
@@ -496,7 +474,7 @@ void keep_remove(struct keep *k, struct tables *t, uint32_t bind_id)
 {
 	struct tlease *l = tables_lease(t, bind_id);
 	maps_life before = l ? l->mark : 0;
-	uint32_t hop = before ? hop_of(k, before) : 0;
+	uint32_t hop = before ? keep_hop_of(k, before) : 0;
 	struct range *ranges = NULL;
 	struct lease was;
 
@@ -576,57 +554,11 @@ int keep_init(struct keep *k, struct maps_conf *conf, uint64_t secret)
 	return err ? err : find_free_ports(k);
 }
 
-struct tlease *keep_owner_of(const struct keep *k, const struct tables *t, uint32_t nb,
-	uint32_t peer, maps_life life)
-{
-	const struct flow flow = { .kind = FLOW_SPI };
-	const struct maps_hop *h = &k->hop[hop_of(k, life)];
-	const struct tpair *pair = tables_pair(t, BE32(h->dst), nb);
-	struct tlease *l = pair ? LIST_FIRST(&pair->leases) : NULL;
-
-	while (l && ((l->method != METHOD_RSIPSEC && l->method != METHOD_RSA_IP) ||
-			    l->tunnel != tunnel_of_proto(h->proto) ||
-			    verdict_remote(&l->remote, peer, &flow, 0) != DP_OK))
-		l = LIST_NEXT(l, of_pair);
-	return l;
-}
-
-/* What a predecessor learned is learned again, so that errors that quote it find their
- * host; what belongs to no lease goes. */
-static void settle_out_spi(
-	struct keep *k, struct tables *t, const struct maps_out_spi *spi, uint64_t now_ms)
-{
-	const struct learned_key key = { spi->nb, spi->peer, spi->proto, spi->spi };
-	maps_life life;
-
-	if (bpf_map_lookup_elem(k->out_spis, spi, &life))
-		return;
-	struct tlease *l = keep_owner_of(k, t, spi->nb, spi->peer, life);
-	if (!l || !learned_refresh(&t->learned[LEARNED_SPI], &key, l, spi->peer, now_ms))
-		(void)bpf_map_delete_elem(k->out_spis, spi);
-}
-
-/* The keys first: the walk would not survive changes. */
-static void settle_out_spis(struct keep *k, struct tables *t, uint64_t now_ms)
-{
-	struct maps_out_spi *key = calloc(MAPS_OUT_SPIS, sizeof *key);
-	uint32_t n = 0;
-
-	if (!key)
-		return;
-	while (n < MAPS_OUT_SPIS &&
-		bpf_map_get_next_key(k->out_spis, n ? &key[n - 1] : NULL, &key[n]) == 0)
-		n++;
-	for (uint32_t i = 0; i < n; i++)
-		settle_out_spi(k, t, &key[i], now_ms);
-	free(key);
-}
-
 void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms)
 {
 	static const struct range every = { 0, PORTS - 1 };
 
-	settle_out_spis(k, t, now_ms);
+	keep_settle_peers(k, t, now_ms);
 	keep_settle_cookies(k, t, now_ms);
 	for (uint32_t i = 0; i < k->n_leases; i++)
 		if (k->use[i] == KEEP_LEFT)

@@ -45,8 +45,8 @@ struct keep {
 	struct maps_hop *hop;
 	struct maps_routes *route;
 	struct maps_sender *sender;
-	/* hashes, by descriptor */
-	int out_spis, cookies;
+	struct maps_peers *peer;
+	int cookies; /* a hash, by descriptor */
 	uint32_t n_leases, n_addrs, n_ports, n_buckets;
 	uint8_t *use; /* enum keep_use of each record */
 	uint32_t n_left;
@@ -99,7 +99,7 @@ void keep_out_spi(struct keep *k, const struct learned *e, bool there);
 /* One that is answered; else it is not for the programs. */
 void keep_cookie(struct keep *k, const struct learned *e, bool there);
 
-/* --- between keep.c, keep_spis.c and keep_hops.c --- */
+/* --- between keep.c and the other keep_*.c --- */
 
 #define KEEP_ONCE(x) (*(volatile __typeof__(x) *)&(x))
 
@@ -111,6 +111,14 @@ uint32_t keep_take(struct keep_free *f);
 /* The place of a pool address, and back; false, or 0: it has none. */
 bool keep_place_of(const struct keep *k, uint32_t addr, uint32_t *place);
 uint32_t keep_address_at(const struct keep *k, uint32_t place);
+
+/* The hop that a life leads to; 0: none. */
+uint32_t keep_hop_of(const struct keep *k, maps_life life);
+
+/* What a lease learned of its peers' SPIs, with its life of now. */
+void keep_out_spis(struct keep *k, const struct tlease *l);
+/* What a predecessor learned is learned; what belongs to no lease goes. */
+void keep_settle_peers(struct keep *k, struct tables *t, uint64_t now_ms);
 
 /* The cookies of a lease have another life. */
 void keep_cookies_of(struct keep *k, const struct tlease *l);

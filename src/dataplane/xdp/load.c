@@ -158,9 +158,16 @@ static int pin_layout(const struct load *l, const struct maps_layout *layout)
 	return err;
 }
 
+int load_map(const struct load *l, const char *name)
+{
+	const struct bpf_map *m = bpf_object__find_map_by_name(l->skel->obj, name);
+
+	return m ? bpf_map__fd(m) : -ENOENT;
+}
+
 static int map_fd(const struct load *l, size_t i)
 {
-	return bpf_map__fd(bpf_object__find_map_by_name(l->skel->obj, map_names[i]));
+	return load_map(l, map_names[i]);
 }
 
 /* New tables in the place of others: the layout goes first, so half is never reused. */
@@ -220,7 +227,8 @@ static int map_all(struct load *l, struct keep *k)
 		(size_t)k->n_ports * 65536 * sizeof *k->port,
 		k->n_buckets * sizeof *k->spi, MAPS_HOPS * sizeof *k->hop,
 		(sizeof *k->route) << MAPS_ROUTE_BITS,
-		(sizeof *k->sender) << MAPS_SENDER_BITS };
+		(sizeof *k->sender) << MAPS_SENDER_BITS,
+		(sizeof *k->peer) << MAPS_PEER_BITS };
 
 	for (size_t i = 0; i < MAPPED; i++) {
 		void *at = mmap(NULL, size[i], PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -238,8 +246,8 @@ static int map_all(struct load *l, struct keep *k)
 	k->hop = l->mapped[4];
 	k->route = l->mapped[5];
 	k->sender = l->mapped[6];
-	k->out_spis = map_fd(l, MAPPED);
-	k->cookies = map_fd(l, MAPPED + 1);
+	k->peer = l->mapped[7];
+	k->cookies = map_fd(l, MAPPED);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
  * their pins, and put on the two interfaces.
  */
 
-#define LOAD_MAPPED 7
+#define LOAD_MAPPED 8
 
 enum load_mode { LOAD_NONE, LOAD_NATIVE, LOAD_GENERIC };
 
@@ -35,6 +35,8 @@ int load_open(struct load *l, struct keep *k, const char *pins,
 struct maps_conf *load_conf(const struct load *l);
 /* The program of a link, by descriptor. */
 int load_program(const struct load *l, enum forward_link link);
+/* A table of the programs, by descriptor; or negative. */
+int load_map(const struct load *l, const char *name);
 /* Where redirected frames leave.  0 or -errno. */
 int load_set_link(struct load *l, enum forward_link link, unsigned int index);
 /* Put the programs on these interfaces, or replace a predecessor's there. */

@@ -14,13 +14,12 @@
  * frozen hop is left to user space.
  */
 
-#define MAPS_LAYOUT   5 /* of these records; another one does not reuse pinned tables */
+#define MAPS_LAYOUT   6 /* of these records; another one does not reuse pinned tables */
 
 #define MAPS_PREFIXES 8
 #define MAPS_ENDS     8
 #define MAPS_SIZES    8 /* SPI block sizes that are looked for */
 #define MAPS_HOPS     65536
-#define MAPS_OUT_SPIS 65536
 #define MAPS_LEASES   (1U << 21)
 
 /* --- leases --- */
@@ -132,10 +131,33 @@ static inline uint32_t maps_route_bucket(uint32_t dst, uint32_t seed)
 	return ((dst ^ seed) * 0x9e3779b1U) >> (32 - MAPS_ROUTE_BITS);
 }
 
-/* A peer's SPI that a host sends to; a hit authorises. */
-struct maps_out_spi {
-	uint32_t nb, peer, proto, spi;
+/* --- peers' SPIs --- */
+
+/*
+ * Peers' SPIs that hosts send to; a hit authorises.  As with SPIs: two buckets, each one
+ * cache line, and a life of 0 while a key is written.
+ */
+#define MAPS_PEER_WAYS 3
+#define MAPS_PEER_BITS 16 /* buckets */
+struct maps_peers {
+	uint64_t peer_spi[MAPS_PEER_WAYS]; /* the peer in the upper half; 0: free */
+	maps_life life[MAPS_PEER_WAYS];
+	uint32_t place_proto[MAPS_PEER_WAYS];
+	uint32_t reserved;
 };
+
+#define MAPS_PEER_SPI(peer, spi)       ((uint64_t)(peer) << 32 | (spi))
+#define MAPS_PLACE_PROTO(place, proto) ((uint32_t)(place) << 8 | (proto))
+
+static inline uint32_t maps_peer_bucket(
+	uint64_t peer_spi, uint32_t place_proto, uint64_t odd, uint32_t which)
+{
+	uint64_t h = (peer_spi + place_proto * 0x9e3779b97f4a7c15ULL) * odd;
+
+	if (which)
+		h = (h ^ h >> 32) * 0x9e3779b97f4a7c15ULL;
+	return (uint32_t)(h >> (64 - MAPS_PEER_BITS));
+}
 
 /*
  * An IKE cookie that a host uses and a peer has answered (RFC 3104 6.1).  A host's packet

@@ -82,10 +82,11 @@ struct {
 } senders SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAPS_OUT_SPIS);
-	__type(key, struct maps_out_spi);
-	__type(value, maps_life);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << MAPS_PEER_BITS);
+	__type(key, __u32);
+	__type(value, struct maps_peers);
 } out_spis SEC(".maps");
 
 struct {
@@ -111,6 +112,18 @@ struct {
 } links SEC(".maps");
 
 struct maps_conf conf;
+
+/*
+ * Look up in an array.  The compiler may make one call of two with different maps, which
+ * the kernel then can't turn into a few instructions; the number keeps them apart.
+ */
+#define AT(map, index)                                                          \
+	({                                                                      \
+		uint32_t at_ = (index);                                         \
+		typeof((map).value) found_ = bpf_map_lookup_elem(&(map), &at_); \
+		asm volatile("" : "+r"(found_) : "i"(__COUNTER__));             \
+		found_;                                                         \
+	})
 
 /* One packet on its way. */
 struct pass {
@@ -213,9 +226,6 @@ INLINE bool is_ike_port(const struct flow *f, uint16_t port)
 /* What is found is a lease that has not ended. */
 INLINE bool is_alive(struct pass *s)
 {
-	if (!s->alive)
-		return false;
-	s->life = *s->alive;
 	s->hop = MAPS_LIFE_INDEX(s->life);
 	return now(s->state) < MAPS_LIFE_EXPIRES(s->life);
 }
@@ -232,7 +242,7 @@ INLINE bool still_lives(const struct pass *s)
 /* The policy of a lease that has one; its hop is in the record, too. */
 INLINE enum dp_reason judge(struct pass *s, uint32_t remote, uint16_t port, bool in)
 {
-	const volatile struct maps_lease *l = bpf_map_lookup_elem(&leases, &s->hop);
+	const volatile struct maps_lease *l = AT(leases, s->hop);
 	struct remote policy = { .flow = REMOTE_NONE };
 
 	if (!l)
@@ -253,9 +263,7 @@ INLINE enum dp_reason judge(struct pass *s, uint32_t remote, uint16_t port, bool
 
 INLINE const volatile maps_life *by_port(const struct maps_addr *a, uint16_t port)
 {
-	uint32_t at = ((a->ports - 1) << 16) + port;
-
-	return a->ports == 0 ? NULL : bpf_map_lookup_elem(&ports, &at);
+	return a->ports == 0 ? NULL : AT(ports, ((a->ports - 1) << 16) + port);
 }
 
 /* All ones for 0, else 0, without a branch that could not be foretold. */
@@ -269,8 +277,8 @@ INLINE uint64_t if_zero(uint64_t x)
 
 INLINE const volatile maps_life *in_bucket(uint64_t key, uint32_t which)
 {
-	uint32_t at = maps_spi_bucket(key, conf.odd, conf.n_buckets, which);
-	const volatile struct maps_spis *b = bpf_map_lookup_elem(&spis, &at);
+	const volatile struct maps_spis *b =
+		AT(spis, maps_spi_bucket(key, conf.odd, conf.n_buckets, which));
 	uint64_t found, way = 0;
 
 	if (!b)
@@ -383,7 +391,7 @@ struct way {
 
 INLINE volatile struct maps_hop *hop_at(uint32_t at)
 {
-	return at == 0 ? NULL : bpf_map_lookup_elem(&hops, &at);
+	return at == 0 ? NULL : AT(hops, at);
 }
 
 /* False: the link addresses are not known, or what leads here is being changed. */
@@ -435,6 +443,13 @@ INLINE enum dp_reason in_nobody(const struct pass *s, const struct maps_addr *a)
 	return DP_REASONS;
 }
 
+/* The lease of an SPI that is alive; DP_REASONS: none. */
+INLINE enum dp_reason in_spi(struct pass *s)
+{
+	s->life = *s->alive;
+	return is_of(s->alive, s->key) && is_alive(s) ? DP_OK : DP_REASONS;
+}
+
 /*
  * IKE on a port that nobody leases: by a cookie that is known, and on port 4500 ESP by
  * its SPI.  New cookies, and what user space makes of them, are not for here.
@@ -447,11 +462,10 @@ INLINE enum dp_reason in_ike(struct pass *s, const uint8_t *payload)
 
 	flow_parse_ike(payload, end(s->ctx), s->flow.dport == FLOW_NATT_PORT, &ike);
 	s->flow.kind = FLOW_SPI; /* judged by address alone */
-	s->alive = NULL;
 	if (ike.kind == FLOW_IKE_ESP) {
 		s->flow.spi = ike.spi;
 		s->alive = by_spi(s);
-		return is_alive(s) && is_of(s->alive, s->key) ? DP_OK : DP_REASONS;
+		return s->alive ? in_spi(s) : DP_REASONS;
 	}
 	if (ike.kind != FLOW_IKE_COOKIES)
 		return DP_REASONS;
@@ -463,7 +477,8 @@ INLINE enum dp_reason in_ike(struct pass *s, const uint8_t *payload)
 	if (!k)
 		return DP_REASONS;
 	s->alive = &k->life;
-	return is_alive(s) && is_known(k, s->ip.dst, cookie[0]) ? DP_OK : DP_REASONS;
+	s->life = k->life;
+	return is_known(k, s->ip.dst, cookie[0]) && is_alive(s) ? DP_OK : DP_REASONS;
 }
 
 /*
@@ -476,15 +491,16 @@ INLINE enum dp_reason in_find(struct pass *s, const uint8_t *payload)
 
 	s->alive = s->flow.kind == FLOW_SPI ? by_spi(s) : NULL;
 	if (s->alive)
-		return is_alive(s) && is_of(s->alive, s->key) ? DP_OK : DP_REASONS;
-	a = bpf_map_lookup_elem(&addrs, &s->place);
+		return in_spi(s);
+	a = AT(addrs, s->place);
 	if (!a)
 		return DP_REASONS;
 	if (a->whole)
 		s->alive = &a->whole;
 	else if (s->flow.kind == FLOW_PORTS)
 		s->alive = by_port(a, s->flow.dport);
-	if (!s->alive || *s->alive == 0)
+	s->life = s->alive ? *s->alive : 0;
+	if (!s->life)
 		return is_ike_port(&s->flow, s->flow.dport) ? in_ike(s, payload)
 							    : in_nobody(s, a);
 	return is_alive(s) ? DP_OK : DP_REASONS;
@@ -543,8 +559,7 @@ INLINE int in_send(struct pass *s)
 	return XDP_REDIRECT;
 }
 
-SEC("xdp")
-int rsip_public(struct xdp_md *ctx)
+INLINE int in_packet(struct xdp_md *ctx)
 {
 	uint8_t *f = begin(ctx), *p = f + ETH_HLEN;
 	struct pass s = { .ctx = ctx, .state = state_here() };
@@ -570,53 +585,77 @@ int rsip_public(struct xdp_md *ctx)
 
 /* --- out: O1 to O9.  A refusal has its error, which user space tells. --- */
 
+INLINE const volatile maps_life *by_peer(struct pass *s, uint32_t which)
+{
+	uint32_t place_proto = MAPS_PLACE_PROTO(s->place, s->ip.proto);
+	const volatile struct maps_peers *b =
+		AT(out_spis, maps_peer_bucket(s->key, place_proto, conf.odd, which));
+
+	if (!b)
+		return NULL;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < MAPS_PEER_WAYS; i++) {
+		if (b->peer_spi[i] == s->key && b->place_proto[i] == place_proto) {
+			s->life = b->life[i];
+			/* The entry is still of this key, so its life is this key's. */
+			return b->peer_spi[i] == s->key &&
+					       b->place_proto[i] == place_proto
+				       ? &b->life[i]
+				       : NULL;
+		}
+	}
+	return NULL;
+}
+
+INLINE bool by_peers(struct pass *s, uint32_t spi)
+{
+	s->key = MAPS_PEER_SPI(s->ip.dst, spi);
+	s->alive = by_peer(s, 0);
+	if (!s->alive)
+		s->alive = by_peer(s, 1);
+	return s->alive != NULL;
+}
+
 /* As in_ike(): by what user space learned, not too long ago. */
-INLINE const volatile maps_life *out_ike(struct pass *s, const uint8_t *payload)
+INLINE bool out_ike(struct pass *s, const uint8_t *payload)
 {
 	const volatile struct maps_known *k;
 	struct flow_ike ike;
 
 	flow_parse_ike(payload, end(s->ctx), s->flow.sport == FLOW_NATT_PORT, &ike);
 	s->flow.kind = FLOW_SPI; /* judged by address alone */
-	if (ike.kind == FLOW_IKE_ESP) {
-		const struct maps_out_spi key = { s->ip.src, s->ip.dst, s->ip.proto,
-			ike.spi };
-		return bpf_map_lookup_elem(&out_spis, &key);
-	}
+	if (ike.kind == FLOW_IKE_ESP)
+		return by_peers(s, ike.spi);
 	if (ike.kind != FLOW_IKE_COOKIES)
-		return NULL;
+		return false;
 	k = by_cookie(s->ip.src, ike.initiator, s->ip.dst);
-	if (!k || now(s->state) - k->seen > MAPS_COOKIE_FRESH ||
-		!is_known(k, s->ip.src, ike.initiator[0]))
-		return NULL;
-	return &k->life;
+	if (!k || now(s->state) - k->seen > MAPS_COOKIE_FRESH)
+		return false;
+	s->alive = &k->life;
+	s->life = k->life;
+	return is_known(k, s->ip.src, ike.initiator[0]);
 }
 
-INLINE const volatile maps_life *out_find(
-	struct pass *s, const struct maps_addr *a, const uint8_t *payload)
+INLINE bool out_find(struct pass *s, const struct maps_addr *a, const uint8_t *payload)
 {
-	const volatile maps_life *life;
-
+	if (!a->whole && s->flow.kind == FLOW_SPI)
+		return by_peers(s, s->flow.spi);
+	s->alive = NULL;
 	if (a->whole)
-		return &a->whole;
-	if (s->flow.kind == FLOW_PORTS) {
-		life = by_port(a, s->flow.sport);
-		return is_ike_port(&s->flow, s->flow.sport) && (!life || *life == 0)
-			       ? out_ike(s, payload)
-			       : life;
-	}
-	if (s->flow.kind != FLOW_SPI)
-		return NULL;
-	const struct maps_out_spi key = { s->ip.src, s->ip.dst, s->ip.proto,
-		s->flow.spi };
-	return bpf_map_lookup_elem(&out_spis, &key);
+		s->alive = &a->whole;
+	else if (s->flow.kind == FLOW_PORTS)
+		s->alive = by_port(a, s->flow.sport);
+	s->life = s->alive ? *s->alive : 0;
+	if (!s->life && is_ike_port(&s->flow, s->flow.sport))
+		return out_ike(s, payload);
+	return s->life != 0;
 }
 
 /* The hop of a destination, or 0. */
 INLINE uint32_t route_of(uint32_t dst)
 {
-	uint32_t at = maps_route_bucket(dst, conf.seed);
-	const volatile struct maps_routes *b = bpf_map_lookup_elem(&routes, &at);
+	const volatile struct maps_routes *b =
+		AT(routes, maps_route_bucket(dst, conf.seed));
 
 	if (!b)
 		return 0;
@@ -655,11 +694,9 @@ INLINE int out_send(struct pass *s, uint32_t inner, uint8_t outer_tos)
 }
 
 /* Is it the lease's host that sent it, by the lease's tunnel? */
-INLINE bool is_holder(const struct pass *s, const struct ip4 *outer)
+INLINE bool is_holder(const volatile struct maps_hop *h, const struct ip4 *outer)
 {
-	volatile struct maps_hop *h = hop_at(s->hop);
-
-	return h && h->dst == BE32(outer->src) && h->proto == outer->proto && !h->frozen;
+	return h->dst == BE32(outer->src) && h->proto == outer->proto;
 }
 
 /*
@@ -669,8 +706,8 @@ INLINE bool is_holder(const struct pass *s, const struct ip4 *outer)
  */
 INLINE int ask(struct pass *s, uint32_t host, uint32_t most)
 {
-	uint32_t at = maps_sender_of(host, conf.seed), window = now(s->state);
-	volatile struct maps_sender *m = bpf_map_lookup_elem(&senders, &at);
+	volatile struct maps_sender *m = AT(senders, maps_sender_of(host, conf.seed));
+	uint32_t window = now(s->state);
 
 	if (!m)
 		return XDP_PASS;
@@ -730,8 +767,7 @@ INLINE bool is_plain(struct pass *s, const uint8_t *p, uint32_t most)
 	       ip4_is_unicast(s->ip.dst);
 }
 
-SEC("xdp")
-int rsip_private(struct xdp_md *ctx)
+INLINE int out_packet(struct xdp_md *ctx)
 {
 	struct pass s = { .ctx = ctx, .state = state_here() };
 	const struct maps_addr *a;
@@ -758,18 +794,32 @@ int rsip_private(struct xdp_md *ctx)
 	flow_parse(p + IP4_HDR, end(ctx), s.ip.proto, &s.flow);
 	if (s.flow.kind == FLOW_PORTS && is_unfinished(p, end(ctx), &s.ip))
 		return XDP_PASS;
-	a = bpf_map_lookup_elem(&addrs, &s.place);
-	s.alive = a ? out_find(&s, a, p + IP4_HDR + PAYLOAD) : NULL;
-	if (!is_alive(&s))
+	a = AT(addrs, s.place);
+	if (!a || !out_find(&s, a, p + IP4_HDR + PAYLOAD) || !is_alive(&s))
 		return ask(&s, outer.src, most_of(&s, a));
 	enum dp_reason r = (uint32_t)s.life & MAPS_REMOTE
 				   ? judge(&s, s.ip.dst, s.flow.dport, false)
 				   : DP_OK;
 	if (r)
 		return ask(&s, outer.src, r == DP_REASONS ? UINT32_MAX : most_of(&s, a));
-	if (!is_holder(&s, &outer))
+	volatile struct maps_hop *h = hop_at(s.hop);
+	if (!h || h->frozen)
+		return XDP_PASS;
+	if (!is_holder(h, &outer))
 		return ask(&s, outer.src, most_of(&s, a));
 	return out_send(&s, inner, outer.tos);
+}
+
+SEC("xdp")
+int rsip_public(struct xdp_md *ctx)
+{
+	return in_packet(ctx);
+}
+
+SEC("xdp")
+int rsip_private(struct xdp_md *ctx)
+{
+	return out_packet(ctx);
 }
 
 char LICENSE[] SEC("license") = "BSD";
