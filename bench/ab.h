@@ -7,12 +7,13 @@
 #define AB_IN  64 /* bytes of a frame to the hosts */
 #define AB_OUT 88 /* and of one from them */
 
-enum ab_vary { AB_SPI, AB_INNER_PORT, AB_PORT };
+enum ab_vary { AB_SPI, AB_INNER_PORT, AB_INNER_SPI, AB_PORT };
 
 struct ab_gen {
 	uint8_t frame[AB_OUT];
-	uint32_t vary; /* enum ab_vary */
-	uint32_t n;    /* flows */
+	uint32_t vary;  /* enum ab_vary */
+	uint32_t n;     /* flows */
+	uint32_t hosts; /* a power of two, less one */
 	uint32_t interface;
 };
 

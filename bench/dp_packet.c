@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "dataplane/core/ip4.h"
 #include "dataplane/dp.h"
+#include "netns.h"
 
 #include <fcntl.h>
 #include <linux/if_ether.h>
@@ -49,89 +50,18 @@ struct bench {
 	uint8_t lan[6], wan[6];
 };
 
-static _Noreturn void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now_s(clockid_t clock)
-{
-	struct timespec t;
-
-	(void)clock_gettime(clock, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-__attribute__((format(printf, 1, 2))) static void run(const char *format, ...)
-{
-	char command[512];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(command, sizeof command, format, args);
-	va_end(args);
-	if (system(command) != 0)
-		fail(command);
-}
-
-static void enter(int netns)
-{
-	if (setns(netns, CLONE_NEWNET))
-		fail("setns");
-}
-
-static int new_netns(void)
-{
-	if (unshare(CLONE_NEWNET))
-		fail("unshare");
-	int fd = open("/proc/self/ns/net", O_RDONLY);
-	if (fd < 0)
-		fail("network namespace");
-	run("ip link set lo up");
-	return fd;
-}
-
-static void read_mac(const char *interface, uint8_t mac[6])
-{
-	struct ifreq ifr = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	(void)snprintf(ifr.ifr_name, IFNAMSIZ, "%s", interface);
-	if (ioctl(fd, SIOCGIFHWADDR, &ifr))
-		fail(interface);
-	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
-	(void)close(fd);
-}
-
-/* A link from n to another namespace, whose one machine answers no ARP: it is told. */
-static void join(struct bench *b, const char *near, const char *address, int far,
-	const char *far_address)
-{
-	uint8_t mac[6];
-
-	enter(b->n);
-	run("ip link add %s type veth peer name eth0 netns /proc/%d/fd/%d", near,
-		getpid(), far);
-	run("ip link set %s up; ip addr add %s dev %s", near, address, near);
-	enter(far);
-	run("ip link set eth0 up");
-	read_mac("eth0", mac);
-	enter(b->n);
-	run("ip neigh add %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev %s", far_address,
-		mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], near);
-}
-
 static void set_up(struct bench *b)
 {
-	b->x = new_netns();
-	b->y = new_netns();
-	b->n = new_netns();
-	join(b, "lan0", "10.0.0.1/24", b->x, "10.0.0.11");
-	join(b, "wan0", "198.51.100.1/24", b->y, "198.51.100.2");
-	read_mac("lan0", b->lan);
-	read_mac("wan0", b->wan);
-	run("echo 1 >/proc/sys/net/ipv4/ip_forward");
+	uint8_t far[6];
+
+	b->x = bench_netns_new();
+	b->y = bench_netns_new();
+	b->n = bench_netns_new();
+	bench_netns_join(b->n, "lan0", "10.0.0.1/24", b->x, "10.0.0.11", far);
+	bench_netns_join(b->n, "wan0", "198.51.100.1/24", b->y, "198.51.100.2", far);
+	bench_read_mac("lan0", b->lan);
+	bench_read_mac("wan0", b->wan);
+	bench_run("echo 1 >/proc/sys/net/ipv4/ip_forward");
 }
 
 /* Frames that eth0 of a namespace has received. */
@@ -140,7 +70,7 @@ static uint64_t received(int netns)
 	char line[512];
 	unsigned long long bytes, packets = 0;
 
-	enter(netns);
+	bench_netns_enter(netns);
 	FILE *f = fopen("/proc/thread-self/net/dev", "re");
 	while (f && fgets(line, sizeof line, f))
 		if (sscanf(line, " eth0: %llu %llu", &bytes, &packets) == 2)
@@ -190,11 +120,11 @@ static int sender(int netns)
 	struct sockaddr_ll to = { .sll_family = AF_PACKET };
 	int one = 1;
 
-	enter(netns);
+	bench_netns_enter(netns);
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 	to.sll_ifindex = (int)if_nametoindex("eth0");
 	if (fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof to))
-		fail("packet socket");
+		bench_fail("packet socket");
 	(void)setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one);
 	return fd;
 }
@@ -206,12 +136,12 @@ static uint64_t send_slice(const struct bench *b, int fd, enum mode mode, double
 	struct mmsghdr m[BATCH];
 	struct iovec piece[BATCH];
 	uint64_t sent = 0;
-	double start = now_s(CLOCK_MONOTONIC), end = start + SLICE_MS / 1e3, now;
+	double start = bench_now_s(CLOCK_MONOTONIC), end = start + SLICE_MS / 1e3, now;
 
 	for (uint32_t i = 0; i < 256; i++)
 		(void)put_frame(b, frame[i], mode, i);
 	memset(m, 0, sizeof m);
-	while ((now = now_s(CLOCK_MONOTONIC)) < end) {
+	while ((now = bench_now_s(CLOCK_MONOTONIC)) < end) {
 		if ((double)sent > (now - start) * pps)
 			continue;
 		for (unsigned int i = 0; i < BATCH; i++) {
@@ -307,7 +237,7 @@ static void drive(const struct bench *b, int ready, int until)
 	char why[256];
 	int fds[4];
 
-	enter(b->n);
+	bench_netns_enter(b->n);
 	if (d->open(&conf, &events, &dp, why, sizeof why) || d->install(dp, &lease)) {
 		(void)fprintf(stderr, "%s\n", why);
 		exit(1);
@@ -316,7 +246,7 @@ static void drive(const struct bench *b, int ready, int until)
 	struct pollfd p[] = { { fds[0], POLLIN, 0 }, { until, POLLIN, 0 } };
 	(void)!write(ready, "r", 1);
 	while (p[1].revents == 0 && poll(p, 2, 1000) >= 0)
-		d->service(dp, (uint64_t)(now_s(CLOCK_BOOTTIME) * 1e3));
+		d->service(dp, (uint64_t)(bench_now_s(CLOCK_BOOTTIME) * 1e3));
 	d->close(dp);
 	exit(0);
 }
@@ -332,7 +262,7 @@ static double round_of(const struct bench *b, enum mode mode, double *ns)
 	if (mode == MODE_KERNEL)
 		return highest(b, mode, &total);
 	if (pipe(ready) || pipe(until))
-		fail("pipe");
+		bench_fail("pipe");
 	pid_t child = fork();
 	if (child == 0) {
 		(void)close(until[1]);
@@ -341,7 +271,7 @@ static double round_of(const struct bench *b, enum mode mode, double *ns)
 	(void)close(ready[1]);
 	(void)close(until[0]);
 	if (read(ready[0], &byte, 1) != 1)
-		fail("driver");
+		bench_fail("driver");
 	double kpps = highest(b, mode, &total);
 	(void)close(until[1]);
 	(void)close(ready[0]);
