@@ -15,46 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IDLE_MS   600000 /* a peer without children is unloaded then */
-#define SWEEP_MS  60000
-#define STRANGERS 64
-
-enum op_state { OP_LOAD, OP_ASKED, OP_FAILED };
-
-/* One peers_connect() under way. */
-struct op {
-	struct op *next;
-	struct peers *of;
-	struct peer *peer;
-	uint32_t pair, local, remote, timeout_ms;
-	enum op_state state;
-	enum kx_ike result; /* what charon's words came to */
-};
-
-/* An IKE_SA of kx-any: known by a certificate, authorised for nothing. */
-struct stranger {
-	char id[PEER_TEXT], number[16];
-};
-
-struct peers {
-	struct peers_conf conf;
-	uv_loop_t *loop;
-	struct own own;
-	struct vici *vici;
-	uv_timer_t later, sweep;
-	struct peer *first;
-	struct op *ops;
-	struct stranger strangers[STRANGERS];
-	size_t next_stranger;
-	struct peers_counters counters;
-	bool ready;
-	unsigned int closing;
-};
+#define IDLE_MS  600000 /* a peer without children is unloaded then */
+#define SWEEP_MS 60000
 
 /* --- calls ----------------------------------------------------------------------------
  */
 
-static int call(struct peers *p, const char *name, uint8_t *body, size_t len,
+int peers_call(struct peers *p, const char *name, uint8_t *body, size_t len,
 	uint32_t timeout_ms, vici_done done, vici_said said, void *arg)
 {
 	const struct vici_command command = {
@@ -92,17 +59,17 @@ static uint8_t *pairs(size_t *len, const char *a, const char *a_value, const cha
 }
 
 /* Answers of no interest: what does not work is not there. */
-static void terminate(struct peers *p, const char *a, const char *a_value, const char *b,
+void peers_end(struct peers *p, const char *a, const char *a_value, const char *b,
 	const char *b_value)
 {
 	size_t len;
 	uint8_t *body = pairs(&len, a, a_value, b, b_value);
 
 	p->counters.terminates++;
-	(void)call(p, "terminate", body, len, 0, NULL, NULL, NULL);
+	(void)peers_call(p, "terminate", body, len, 0, NULL, NULL, NULL);
 }
 
-static void unload(struct peers *p, const char *conn)
+void peers_unload(struct peers *p, const char *conn)
 {
 	uint8_t *bytes = malloc(CONN_TEXT + 16);
 	struct wr w = wr_init(bytes, bytes != NULL ? CONN_TEXT + 16 : 0);
@@ -112,10 +79,10 @@ static void unload(struct peers *p, const char *conn)
 		free(bytes);
 		return;
 	}
-	(void)call(p, "unload-conn", bytes, wr_len(&w), 0, NULL, NULL, NULL);
+	(void)peers_call(p, "unload-conn", bytes, wr_len(&w), 0, NULL, NULL, NULL);
 }
 
-static bool succeeded(int err, const uint8_t *body, size_t len)
+bool peers_succeeded(int err, const uint8_t *body, size_t len)
 {
 	char text[8];
 
@@ -135,15 +102,6 @@ static struct peer *peer_find(const struct peers *p, const struct kx_name *name)
 	return peer;
 }
 
-static struct peer *peer_of_conn(const struct peers *p, const char *conn)
-{
-	struct peer *peer = p->first;
-
-	while (peer != NULL && strcmp(peer->conn, conn) != 0)
-		peer = peer->next;
-	return peer;
-}
-
 static struct child *child_find(struct peer *peer, uint32_t local, uint32_t remote)
 {
 	for (size_t i = 0; i < peer->n_children; i++)
@@ -153,7 +111,7 @@ static struct child *child_find(struct peer *peer, uint32_t local, uint32_t remo
 	return NULL;
 }
 
-static void child_drop(struct peers *p, struct peer *peer, struct child *c)
+void peers_child_drop(struct peers *p, struct peer *peer, struct child *c)
 {
 	p->counters.sas -= c->up;
 	p->counters.children--;
@@ -174,13 +132,11 @@ static void peer_drop(struct peers *p, struct peer *peer)
 	*at = peer->next;
 	p->counters.peers--;
 	if (p->ready && peer->loaded) {
-		terminate(p, "ike", peer->conn, NULL, NULL);
-		unload(p, peer->conn);
+		peers_end(p, "ike", peer->conn, NULL, NULL);
+		peers_unload(p, peer->conn);
 	}
 	free(peer);
 }
-
-static void peer_load(struct peers *p, struct peer *peer);
 
 /* Children that were tried for and came to nothing: the peer must not use them later. */
 static bool children_sweep(struct peers *p, struct peer *peer)
@@ -192,7 +148,7 @@ static bool children_sweep(struct peers *p, struct peer *peer)
 
 		if (c->up == 0 && !c->asked && !c->authorised &&
 			uv_now(p->loop) - c->used_ms >= SWEEP_MS)
-			child_drop(p, peer, c);
+			peers_child_drop(p, peer, c);
 	}
 	return peer->n_children != before;
 }
@@ -204,7 +160,7 @@ static void peers_sweep(struct peers *p, uint64_t older_ms)
 	for (struct peer *peer = p->first; peer != NULL; peer = next) {
 		next = peer->next;
 		if (children_sweep(p, peer) && p->ready)
-			peer_load(p, peer);
+			peers_load(p, peer);
 		if (is_idle(peer) && uv_now(p->loop) - peer->used_ms >= older_ms)
 			peer_drop(p, peer);
 	}
@@ -287,30 +243,30 @@ static void on_loaded(void *arg, int err, const uint8_t *body, size_t len)
 	struct peers *p = peer->of;
 
 	peer->loading = false;
-	peer->loaded = succeeded(err, body, len);
+	peer->loaded = peers_succeeded(err, body, len);
 	if (peer->dirty && p->ready)
-		peer_load(p, peer);
+		peers_load(p, peer);
 	else
 		ops_go(p, peer, peer->loaded);
 }
 
 /* Make charon's connection what the table says; ops wait until it is. */
-static void peer_load(struct peers *p, struct peer *peer)
+void peers_load(struct peers *p, struct peer *peer)
 {
 	uint8_t *body;
 	size_t len = 0;
 
 	peer->used_ms = uv_now(p->loop);
 	peer->dirty = peer->loading;
-	if (peer->loading)
-		return;
+	if (peer->loading || !p->ready)
+		return; /* all with children are loaded when charon is there */
 	/* Nobody could authenticate: better no connection than one for everybody. */
 	body = peer->n_keys > 0 || p->own.ca.len > 0 ? msg_load_conn(&p->own, peer, &len)
 						     : NULL;
 	peer->loading = body != NULL;
 	if (peer->loading) {
 		p->counters.loads++;
-		if (call(p, "load-conn", body, len, 0, on_loaded, NULL, peer) == 0)
+		if (peers_call(p, "load-conn", body, len, 0, on_loaded, NULL, peer) == 0)
 			return;
 		peer->loading = false;
 	}
@@ -319,6 +275,16 @@ static void peer_load(struct peers *p, struct peer *peer)
 
 /* --- initiating -----------------------------------------------------------------------
  */
+
+static void on_later(uv_timer_t *timer);
+
+void peers_ops_fail(struct peers *p)
+{
+	for (struct op *op = p->ops; op != NULL; op = op->next)
+		if (op->state == OP_LOAD)
+			op->state = OP_FAILED;
+	(void)uv_timer_start(&p->later, on_later, 0, 0);
+}
 
 static struct child *op_child(const struct op *op)
 {
@@ -382,7 +348,7 @@ static void on_initiated(void *arg, int err, const uint8_t *body, size_t len)
 	enum kx_ike result = op->result;
 	char text[160];
 
-	if (succeeded(err, body, len)) {
+	if (peers_succeeded(err, body, len)) {
 		op_end(op, KX_IKE_UP);
 		return;
 	}
@@ -393,7 +359,7 @@ static void on_initiated(void *arg, int err, const uint8_t *body, size_t len)
 		result = KX_IKE_TIMEOUT;
 		/* It would try on for minutes. */
 		if (!has_sa(peer))
-			terminate(op->of, "ike", peer->conn, NULL, NULL);
+			peers_end(op->of, "ike", peer->conn, NULL, NULL);
 	}
 	op_end(op, result);
 }
@@ -421,12 +387,10 @@ static void op_ask(struct op *op)
 	}
 	c->asked = true;
 	/* charon's own end comes first. */
-	if (call(p, "initiate", bytes, wr_len(&w), op->timeout_ms + 2000, on_initiated,
-		    on_words, op) != 0)
+	if (peers_call(p, "initiate", bytes, wr_len(&w), op->timeout_ms + 2000,
+		    on_initiated, on_words, op) != 0)
 		op_end(op, KX_IKE_FAILED);
 }
-
-static void on_later(uv_timer_t *timer);
 
 /* Those that waited for a load of the peer. */
 static void ops_go(struct peers *p, struct peer *peer, bool loaded)
@@ -464,7 +428,7 @@ static void on_later(uv_timer_t *timer)
 
 void peers_connect(struct peers *p, const struct peers_want *want)
 {
-	struct peer *peer = p->ready ? peer_get(p, &want->exchanger->name) : NULL;
+	struct peer *peer = p->down ? NULL : peer_get(p, &want->exchanger->name);
 	struct child *c = NULL;
 	struct op *op = calloc(1, sizeof(*op));
 
@@ -491,7 +455,7 @@ void peers_connect(struct peers *p, const struct peers_want *want)
 	}
 	c->pair = want->pair;
 	peer->ops++;
-	peer_load(p, peer);
+	peers_load(p, peer);
 }
 
 int peers_trust(struct peers *p, const struct kx_exchanger *e)
@@ -501,7 +465,7 @@ int peers_trust(struct peers *p, const struct kx_exchanger *e)
 	if (peer == NULL)
 		return p->ready ? ERR_NOSPACE : ERR_UNREACHABLE;
 	peer_learn(peer, e, e->addrs, e->n_addrs);
-	peer_load(p, peer);
+	peers_load(p, peer);
 	return 0;
 }
 
@@ -517,14 +481,14 @@ int peers_authorise(
 	if (c == NULL)
 		return ERR_NOSPACE;
 	c->authorised = true;
-	peer_load(p, peer);
+	peers_load(p, peer);
 	/*
 	 * One that is known by its certificate alone has its IKE_SA on kx-any, where it
 	 * never gets a child; the next one finds its own connection.
 	 */
 	for (size_t i = 0; i < STRANGERS; i++)
 		if (strcmp(p->strangers[i].id, peer->text) == 0) {
-			terminate(p, "ike-id", p->strangers[i].number, NULL, NULL);
+			peers_end(p, "ike-id", p->strangers[i].number, NULL, NULL);
 			p->strangers[i].id[0] = 0;
 		}
 	return 0;
@@ -534,16 +498,21 @@ int peers_authorise(
 static void ops_forget(struct peers *p, const struct peer *peer, const struct child *c)
 {
 	for (struct op *op = p->ops; op != NULL; op = op->next)
-		if (op->peer == peer && op->local == c->local && op->remote == c->remote)
+		if (op->peer == peer && op->local == c->local &&
+			op->remote == c->remote) {
 			op->pair = 0;
+			if (op->state == OP_LOAD)
+				op->state = OP_FAILED;
+		}
+	(void)uv_timer_start(&p->later, on_later, 0, 0);
 }
 
 static void child_end(struct peers *p, struct peer *peer, struct child *c)
 {
 	if (p->ready)
-		terminate(p, "child", c->name, "ike", peer->conn);
+		peers_end(p, "child", c->name, "ike", peer->conn);
 	ops_forget(p, peer, c);
-	child_drop(p, peer, c);
+	peers_child_drop(p, peer, c);
 }
 
 void peers_terminate(struct peers *p, const struct kx_name *name, uint32_t a, uint32_t b)
@@ -561,9 +530,9 @@ void peers_terminate(struct peers *p, const struct kx_name *name, uint32_t a, ui
 	}
 	if (!p->ready)
 		return;
-	peer_load(p, peer);
+	peers_load(p, peer);
 	if (peer->n_children == 0)
-		terminate(p, "ike", peer->conn, NULL, NULL);
+		peers_end(p, "ike", peer->conn, NULL, NULL);
 }
 
 bool peers_has(const struct peers *p, uint32_t local, uint32_t remote)
@@ -575,208 +544,6 @@ bool peers_has(const struct peers *p, uint32_t local, uint32_t remote)
 			return true;
 	}
 	return false;
-}
-
-/* --- events ---------------------------------------------------------------------------
- */
-
-struct updown {
-	bool up, in_children;
-	char conn[CONN_TEXT], id[PEER_TEXT], ike[16];
-	char child[40], number[16];
-};
-
-static void updown_key(struct updown *u, const struct vici_element *e)
-{
-	const struct {
-		unsigned int depth;
-		const char *name;
-		char *to;
-		size_t size;
-	} rows[] = {
-		{ 1, "remote-id", u->id, sizeof(u->id) },
-		{ 1, "uniqueid", u->ike, sizeof(u->ike) },
-		{ 3, "name", u->child, sizeof(u->child) },
-		{ 3, "uniqueid", u->number, sizeof(u->number) },
-	};
-
-	if (e->depth == 0 && vici_named(e, "up"))
-		u->up = true;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (e->depth == rows[i].depth && vici_named(e, rows[i].name) &&
-			(e->depth == 1 || u->in_children))
-			vici_value(e, rows[i].to, rows[i].size);
-}
-
-static void child_up(struct peers *p, struct peer *peer, struct child *c)
-{
-	uint32_t pair = c->asked ? 0 : c->pair; /* the initiate will tell */
-
-	p->conf.sa(p->conf.ctx, true, c->local, c->remote, &peer->name);
-	if (pair != 0)
-		p->conf.ike(p->conf.ctx, pair, KX_IKE_UP);
-}
-
-/* What authorised it is not watched any more, so the next one is looked up anew. */
-static void child_down(struct peers *p, struct peer *peer, struct child *c)
-{
-	uint32_t local = c->local, remote = c->remote, pair = c->asked ? 0 : c->pair;
-
-	if (!c->asked) {
-		child_drop(p, peer, c);
-		peer_load(p, peer);
-	}
-	p->conf.sa(p->conf.ctx, false, local, remote, &peer->name);
-	if (pair != 0)
-		p->conf.ike(p->conf.ctx, pair, KX_IKE_DOWN);
-}
-
-static void on_child(struct peers *p, const struct updown *u)
-{
-	struct peer *peer = peer_of_conn(p, u->conn);
-	struct child *c = NULL;
-
-	for (size_t i = 0; peer != NULL && i < peer->n_children; i++)
-		if (strcmp(peer->children[i].name, u->child) == 0)
-			c = &peer->children[i];
-	if (c == NULL) {
-		if (u->up) {
-			/* Withdrawn while it was negotiated, or never authorised. */
-			p->counters.strays++;
-			terminate(p, "child-id", u->number, NULL, NULL);
-		}
-		return;
-	}
-	peer->used_ms = c->used_ms = uv_now(p->loop);
-	/* Both ends may have begun: then there are two, and one may go. */
-	if (u->up) {
-		p->counters.sas++;
-		if (c->up++ == 0)
-			child_up(p, peer, c);
-	} else if (c->up > 0) {
-		p->counters.sas--;
-		if (--c->up == 0)
-			child_down(p, peer, c);
-	}
-}
-
-static void on_event(void *ctx, const char *name, const uint8_t *body, size_t len)
-{
-	struct vici_rd r = vici_rd_init(body, len);
-	struct peers *p = ctx;
-	struct updown u = { 0 };
-	struct vici_element e;
-
-	while (vici_next(&r, &e) != VICI_END && e.kind != VICI_BAD) {
-		if (e.kind == VICI_SECTION && e.depth == 0) {
-			struct vici_element conn = { .value = e.name, .len = e.name_len };
-
-			vici_value(&conn, u.conn, sizeof(u.conn));
-		} else if (e.kind == VICI_SECTION && e.depth == 1) {
-			u.in_children = vici_named(&e, "child-sas");
-		} else if (e.kind == VICI_KEY) {
-			updown_key(&u, &e);
-		} else if (e.kind == VICI_SECTION_END && e.depth == 2 && u.in_children &&
-			   strcmp(name, "child-updown") == 0 &&
-			   strncmp(u.conn, "kx-", 3) == 0) {
-			on_child(p, &u);
-		}
-	}
-	if (strcmp(name, "ike-updown") == 0 && u.up && strcmp(u.conn, ANY_CONN) == 0) {
-		struct stranger *s = &p->strangers[p->next_stranger++ % STRANGERS];
-
-		memcpy(s->id, u.id, sizeof(s->id));
-		memcpy(s->number, u.ike, sizeof(s->number));
-	}
-}
-
-/* --- charon's coming and going ---------------------------------------------------------
- */
-
-static void on_any_loaded(void *arg, int err, const uint8_t *body, size_t len)
-{
-	struct peers *p = arg;
-	char text[200] = "";
-
-	if (!succeeded(err, body, len)) {
-		if (err == 0)
-			(void)vici_text(body, len, "errmsg", text, sizeof(text));
-		p->conf.state(p->conf.ctx, false,
-			text[0] != 0 ? text : "charon does not take our connection");
-		return;
-	}
-	p->ready = true;
-	p->conf.state(p->conf.ctx, true, "");
-	for (struct peer *peer = p->first; peer != NULL; peer = peer->next)
-		if (peer->n_children > 0)
-			peer_load(p, peer);
-}
-
-/* What an earlier run left. */
-static void on_conns(void *arg, int err, const uint8_t *body, size_t len)
-{
-	struct vici_rd r = vici_rd_init(body, len);
-	struct peers *p = arg;
-	struct vici_element e;
-	char conn[CONN_TEXT];
-	uint8_t *any;
-	size_t any_len;
-
-	while (err == 0 && vici_next(&r, &e) != VICI_END && e.kind != VICI_BAD) {
-		if (e.kind != VICI_ITEM)
-			continue;
-		vici_value(&e, conn, sizeof(conn));
-		if (strncmp(conn, "kx-", 3) != 0)
-			continue;
-		terminate(p, "ike", conn, NULL, NULL);
-		unload(p, conn);
-	}
-	any = msg_load_any(&p->own, &any_len);
-	(void)call(p, "load-conn", any, any_len, 0, on_any_loaded, NULL, p);
-}
-
-static void on_key_loaded(void *arg, int err, const uint8_t *body, size_t len)
-{
-	struct peers *p = arg;
-
-	if (!succeeded(err, body, len)) {
-		p->conf.state(p->conf.ctx, false, "charon does not take our private key");
-		return;
-	}
-	(void)call(p, "get-conns", calloc(1, 1), 0, 0, on_conns, NULL, p);
-}
-
-static void peers_down(struct peers *p)
-{
-	for (struct peer *peer = p->first; peer != NULL; peer = peer->next) {
-		peer->loaded = false;
-		for (size_t i = 0; i < peer->n_children; i++) {
-			struct child *c = &peer->children[i];
-
-			p->counters.sas -= c->up;
-			if (c->up > 0 && c->pair != 0)
-				p->conf.ike(p->conf.ctx, c->pair, KX_IKE_DOWN);
-			c->up = 0;
-		}
-	}
-}
-
-static void on_state(void *ctx, bool up, const char *why)
-{
-	struct peers *p = ctx;
-	bool was = p->ready;
-	uint8_t *body;
-	size_t len;
-
-	p->ready = false;
-	if (!up) {
-		if (was)
-			peers_down(p);
-		p->conf.state(p->conf.ctx, false, why);
-		return;
-	}
-	body = msg_load_key(&p->own, &len);
-	(void)call(p, "load-key", body, len, 0, on_key_loaded, NULL, p);
 }
 
 /* --- life -----------------------------------------------------------------------------
@@ -796,8 +563,8 @@ int peers_new(uv_loop_t *loop, const struct peers_conf *conf, struct peers **pee
 		.path = conf->conf->vici,
 		.events = events,
 		.ctx = p,
-		.event = on_event,
-		.state = on_state,
+		.event = charon_event,
+		.state = charon_state,
 	};
 	int err;
 
@@ -856,7 +623,7 @@ int peers_reload(struct peers *p, const struct kxd_conf *conf, char *why, size_t
 	if (err == 0) {
 		p->own = *own;
 		if (p->ready)
-			on_state(p, true, "");
+			charon_key_load(p); /* what is up stays */
 	}
 	free(own);
 	return err;

@@ -37,7 +37,9 @@ def main(parts):
         return SKIP
     with tempfile.TemporaryDirectory(prefix="rsip-kxd-") as out:
         kxnet.tree(f"{out}/tree")
-        kxnet.tree(f"{out}/withdrawn", withdrawn=True, serial=2)
+        kxnet.tree(f"{out}/live", ttl=6)
+        kxnet.tree(f"{out}/withdrawn", ttl=6, serial=2, withdrawn=True)
+        kxnet.certificates(f"{out}/ca", "r1", "h")
         p = subprocess.run([HERE / "guest", "-o", out, "-t", str(SECONDS), "env", f"RSIP_BUILD={BUILD}",
             HERE / "kxd_guest.py", out, *parts], text=True, capture_output=True)
         print(p.stdout + p.stderr, end="")

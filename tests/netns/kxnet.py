@@ -1,11 +1,13 @@
 """Gateways that find each other by signed DNS alone: nodes, zones, strongSwan and rsip-kxd.
 
     s  198.51.100.10 ... -- r1 192.0.2.1 --+
-                                           +-- w (a switch) -- h 192.0.2.3
+                                           +-- w (a switch) -- h 192.0.2.3, x 192.0.2.5
     d  203.0.113.10 ...  -- r2 192.0.2.2 --+
 
-r1 and r2 speak for those behind them, h for itself.  They know nothing of each other but
-what the zones say; the IKE addresses are those inside (198.51.100.1, 203.0.113.1).
+r1 and r2 speak for those behind them, h and x for themselves.  They know nothing of each
+other but what the zones say; the IKE addresses are those inside (198.51.100.1,
+203.0.113.1).  h has a certificate in place of an IPSECKEY record; x has no reverse name and
+does IKE on port 5400, as a host that shares its address by RSIP.
 """
 import json
 import os
@@ -14,13 +16,15 @@ import select
 import subprocess
 
 from topo import BUILD, Failed, wait_for
+import zones
 from zones import Tree, ike_key
 
 S_NET, D_NET = "198.51.100", "203.0.113"
-R1, R2, H = f"{S_NET}.1", f"{D_NET}.1", "192.0.2.3"
-NAMES = {"r1": "r1.s-net.test", "r2": "r2.d-net.test", "h": "h.wan.test"}
+R1, R2, H, X = f"{S_NET}.1", f"{D_NET}.1", "192.0.2.3", "192.0.2.5"
+X_PORT = 5400
+NAMES = {"r1": "r1.s-net.test", "r2": "r2.d-net.test", "h": "h.wan.test", "x": "x.wan.test"}
 # Hosts by the last byte of their address, with the KX records of each.
-SOURCES = {10: ("s", ["10 r1"]), 13: ("s4", ["10 r9"])}
+SOURCES = {10: ("s", ["10 r1"]), 13: ("s4", ["10 r9"]), 40: ("late", ["10 r1"])}
 DESTINATIONS = {10: ("d", ["10 r2"]), 11: ("d2", ["10 r2"]), 12: ("stray", ["10 r2"]),
     20: ("over", ["10 dead", "20 r2"]), 30: ("clear", ["10 r2"]), 31: ("plain", ["10 dead"]),
     40: ("late", ["10 r2"])}
@@ -39,28 +43,46 @@ def reversed_name(prefix):
     return ".".join(reversed(prefix.split("."))) + ".in-addr.arpa"
 
 
-def tree(folder, **options):
-    """The zones of the picture; `late` may be without its KX records (see withdrawn)."""
-    withdrawn = options.pop("withdrawn", False)
-    destinations = dict(DESTINATIONS)
+def tree(folder, withdrawn=False, **options):
+    """The zones of the picture; withdrawn: r1 does not speak for `late` any more."""
+    sources = dict(SOURCES)
     if withdrawn:
-        destinations[40] = ("late", ["10 dead"])
-    keys = {n: ike_key(n).ipseckey() for n in ("r1", "r2", "h", "dead", "r9")}
-    s, s_reverse = zone("s-net.test", S_NET, SOURCES, f"r1 IN A {R1}\nr1 IN {keys['r1']}\n"
+        sources[40] = ("late", ["10 r9"])
+    keys = {n: ike_key(n).ipseckey() for n in ("r1", "r2", "x", "dead", "r9")}
+    s, s_reverse = zone("s-net.test", S_NET, sources, f"r1 IN A {R1}\nr1 IN {keys['r1']}\n"
         f"r9 IN A {S_NET}.9\nr9 IN {keys['r9']}\n")
-    d, d_reverse = zone("d-net.test", D_NET, destinations, f"r2 IN A {R2}\nr2 IN {keys['r2']}\n"
+    d, d_reverse = zone("d-net.test", D_NET, DESTINATIONS, f"r2 IN A {R2}\nr2 IN {keys['r2']}\n"
         f"dead IN A 192.0.2.99\ndead IN {keys['dead']}\n")
+    wan = f"h IN A {H}\nx IN A {X}\nx IN {keys['x']}\n_isakmp._udp.x IN SRV 0 0 {X_PORT} x\n"
     return Tree(folder, {
-        "s-net.test": s, "d-net.test": d, "wan.test": f"h IN A {H}\nh IN {keys['h']}\n",
+        "s-net.test": s, "d-net.test": d, "wan.test": wan,
         reversed_name(S_NET): s_reverse + "1 IN PTR r1.s-net.test.\n",
         reversed_name(D_NET): d_reverse + "1 IN PTR r2.d-net.test.\n",
         reversed_name("192.0.2"): "3 IN PTR h.wan.test.\n"}, **options).make()
 
 
+def certificates(folder, *names):
+    """A CA of its own (ca.crt) and a certificate for each node's key (NAME.crt)."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(exist_ok=True)
+    (folder / "ca.pem").write_bytes(ike_key("the CA").pem())
+    zones.run("openssl", "req", "-x509", "-new", "-key", folder / "ca.pem", "-subj", "/CN=kxd test CA",
+        "-days", "3650", "-out", folder / "ca.crt")
+    for name in names:
+        (folder / f"{name}.pem").write_bytes(ike_key(name).pem())
+        (folder / "ext").write_text(f"subjectAltName = DNS:{NAMES[name]}\n")
+        zones.run("openssl", "req", "-new", "-key", folder / f"{name}.pem", "-subj", f"/CN={NAMES[name]}",
+            "-out", folder / "csr")
+        zones.run("openssl", "x509", "-req", "-in", folder / "csr", "-CA", folder / "ca.crt", "-CAkey",
+            folder / "ca.pem", "-days", "3650", "-extfile", folder / "ext", "-out",
+            folder / f"{name}.crt")
+    return folder
+
+
 def topology(net):
-    net.add("s", "r1", "w", "r2", "d", "h")
+    net.add("s", "r1", "w", "r2", "d", "h", "x")
     net.batch("w", "link add br0 type bridge", "link set br0 up")
-    for name in ("r1", "r2", "h"):
+    for name in ("r1", "r2", "h", "x"):
         net.link(name, "w0", "w", f"to-{name}")
         net.batch("w", f"link set to-{name} master br0")
     for host, router, prefix, hosts in (("s", "r1", S_NET, SOURCES), ("d", "r2", D_NET, DESTINATIONS)):
@@ -72,10 +94,35 @@ def topology(net):
     net.batch("r2", "addr add 192.0.2.2/24 dev w0", f"route add {S_NET}.0/24 via 192.0.2.1 src {R2}")
     net.batch("h", f"addr add {H}/24 dev w0", f"route add {S_NET}.0/24 via 192.0.2.1",
         f"route add {D_NET}.0/24 via 192.0.2.2")
+    net.batch("x", f"addr add {X}/24 dev w0", f"route add {S_NET}.0/24 via 192.0.2.1")
     for router in ("r1", "r2"):
         net.sysctl(router, "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0",
             "net.ipv4.conf.default.rp_filter=0", "net.ipv4.conf.all.send_redirects=0",
             "net.ipv4.conf.w0.send_redirects=0")
+
+
+NSD = """
+server:
+    ip-address: 127.0.0.1@5300
+    username: ""
+    pidfile: "{dir}/nsd.pid"
+    zonelistfile: "{dir}/nsd.list"
+    xfrdfile: "{dir}/nsd.xfrd"
+    xfrdir: "{dir}"
+    database: ""
+    server-count: 1
+remote-control:
+    control-enable: no
+"""
+
+
+def nsd(net, name, folder, signed):
+    """A name server of that node with the zones of a folder."""
+    conf = NSD.format(dir=folder)
+    for path in signed.glob("*.zone"):
+        conf += f'zone:\n    name: "{zones.origin(path.stem)}"\n    zonefile: "{path}"\n'
+    (folder / "nsd.conf").write_text(conf)
+    return net.start(name, "nsd", "-d", "-c", folder / "nsd.conf", log=f"nsd-{name}.log")
 
 
 CHARON = """
@@ -147,6 +194,7 @@ class Gateway:
         return self
 
     def start(self, env=None):
+        self.before = len(self.log())
         self.process = self.net.start(self.name, self.program, "-f", "-v", "-c", self.conf,
             log=f"kxd-{self.name}.log", env=env, stdout=subprocess.PIPE)
         if not select.select([self.process.stdout], [], [], 20)[0] or \
@@ -156,7 +204,7 @@ class Gateway:
 
     def follows(self):
         """charon answers, and tells what it refuses."""
-        wait_for(lambda: "charon follows" in self.log() and "charon tells what" in self.log(),
+        wait_for(lambda: all(w in self.log()[self.before:] for w in ("charon follows", "charon tells what")),
             f"rsip-kxd of {self.name} and its charon", 30)
         return self
 
