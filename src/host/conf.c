@@ -181,6 +181,32 @@ static bool set_file(char *into, const char *v)
 	return true;
 }
 
+static bool set_publish(struct host_conf *c, const char *v)
+{
+	return set_file(c->publish.name, v);
+}
+
+static bool set_publish_server(struct host_conf *c, const char *v)
+{
+	uint32_t addr;
+	uint16_t port;
+
+	return (*v == 0 || endpoint_parse(v, 53, &addr, &port) == 0) &&
+	       (size_t)snprintf(c->publish.server, sizeof(c->publish.server), "%s", v) <
+		       sizeof(c->publish.server);
+}
+
+static bool set_publish_key(struct host_conf *c, const char *v)
+{
+	return set_file(c->publish.key, v);
+}
+
+static bool set_publish_ipseckey(struct host_conf *c, const char *v)
+{
+	return (size_t)snprintf(c->publish.ipseckey, sizeof(c->publish.ipseckey), "%s",
+		       v) < sizeof(c->publish.ipseckey);
+}
+
 static bool set_key_file(struct host_conf *c, const char *v)
 {
 	return set_file(c->keys.key_file, v);
@@ -223,6 +249,10 @@ static const struct key {
 	{ "spi-mode", set_spi_mode, "is neither block nor follow" },
 	{ "lease", set_lease, "is not a number of seconds" },
 	{ "device", set_device, "is not auto, kernel or tun" },
+	{ "publish", set_publish, "is longer than 255 bytes" },
+	{ "publish-server", set_publish_server, "is not ADDRESS[:PORT]" },
+	{ "publish-key", set_publish_key, "is longer than 255 bytes" },
+	{ "publish-ipseckey", set_publish_ipseckey, "is longer than 1023 bytes" },
 	{ "key-file", set_key_file, "is longer than 255 bytes" },
 	{ "tls-certificate", set_tls_certificate, "is longer than 255 bytes" },
 	{ "tls-key", set_tls_key, "is longer than 255 bytes" },

@@ -39,6 +39,14 @@ struct host_keys {
 	char tls_name[HOST_FILE_MAX]; /* that the gateway's must have; "": its address */
 };
 
+/* `rsip up --publish`, "" for none. */
+struct host_publish {
+	char name[HOST_FILE_MAX];
+	char server[32]; /* ADDRESS[:PORT] */
+	char key[HOST_FILE_MAX];
+	char ipseckey[1024]; /* RDATA as in a zone file */
+};
+
 struct host_conf {
 	uint32_t gateway; /* 0: find one */
 	uint16_t port;
@@ -54,6 +62,7 @@ struct host_conf {
 	uint32_t lease_s;       /* wish; 0: none */
 	enum host_device device;
 	struct host_keys keys;
+	struct host_publish publish;
 };
 
 void host_conf_init(struct host_conf *c);

@@ -32,8 +32,9 @@ struct host {
 	bool on_demand;        /* started by a command: ends when nothing is left */
 	bool end_wanted, stop; /* by a signal; now */
 	bool downing;
-	struct ipc_call *down; /* who asked for it, or NULL */
-	struct up *ups;        /* calls that wait for a lost lease */
+	struct publish *publish; /* NULL: no name */
+	struct ipc_call *down;   /* who asked for it, or NULL */
+	struct up *ups;          /* calls that wait for a lost lease */
 	struct nl *nl;
 	struct nl *xfrm;       /* NULL: no SAs in this kernel */
 	uint64_t sas_ended;    /* because their lease ended */
