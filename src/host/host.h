@@ -54,6 +54,7 @@ struct host {
 	bool dirty;                /* state to save */
 	bool resync;               /* a grant came or went: net_sync() due */
 	uint32_t idle_s;           /* for so long there has been no gateway */
+	size_t seeking;            /* commands whose gateway is looked for */
 	bool idle;                 /* something ended: is anything left? */
 	uv_prepare_t turn;
 	uv_poll_t watch;  /* somebody changed links, addresses or routes */

@@ -213,7 +213,8 @@ static void rest(struct host *h)
 		next = gw->next;
 		gw_rest(gw);
 	}
-	if (h->on_demand && h->gws == NULL && h->execs == NULL && !publish_is_busy(h))
+	if (h->on_demand && h->gws == NULL && h->execs == NULL && h->seeking == 0 &&
+		!publish_is_busy(h))
 		h->stop = true;
 }
 

@@ -4,7 +4,7 @@
  */
 #include "base/err.h"
 #include "base/log.h"
-#include "host/ops.h"
+#include "host/discover.h"
 #include "host/publish.h"
 
 #include <errno.h>
@@ -281,6 +281,25 @@ void up_check(struct host *h)
 	}
 }
 
+static void on_up_gateway(void *ctx, struct gw *gw, int err, const char *why)
+{
+	struct up *up = ctx;
+
+	if (err != 0) {
+		ipc_error_code(up->call, err, why);
+		up_free(up);
+		return;
+	}
+	up->gw = gw;
+	if (gw->up || gw->upping) {
+		again_wait(up);
+		return;
+	}
+	gw->upping = true;
+	up->wait.done = on_up_registered;
+	gw_wait(gw, &up->wait);
+}
+
 void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 {
 	struct host *h = ctx;
@@ -288,8 +307,6 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 	char why[IPC_WHY];
 	int err = up != NULL ? ask_parse(h, params, &up->ask, why, sizeof(why)) : -ENOMEM;
 
-	if (err == 0)
-		err = ask_gateway(h, &up->ask, &up->gw, why, sizeof(why));
 	if (err != 0) {
 		ipc_error_code(call, err, up != NULL ? why : err_text(err));
 		h->idle = true;
@@ -299,13 +316,7 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 	}
 	up->call = call;
 	up->host = h;
-	if (up->gw->up || up->gw->upping) {
-		again_wait(up);
-		return;
-	}
-	up->gw->upping = true;
-	up->wait.done = on_up_registered;
-	gw_wait(up->gw, &up->wait);
+	discover(h, &up->ask, on_up_gateway, up);
 }
 
 /* --- down -----------------------------------------------------------------------------
