@@ -1,6 +1,8 @@
 /* The table of `rsip`: one row a command. */
 #include "cli/cli.h"
 #include "cli/completion.h"
+#include "cli/doctor.h"
+#include "cli/gateway.h"
 #include "cli/host.h"
 #include "cli/kx.h"
 
@@ -128,6 +130,25 @@ const struct cli_command cli_commands[] = {
 		.name = "gateway",
 		.help = "show and operate the gateway on this machine (rsipd)",
 		.sub = cli_gateway_commands,
+	},
+	{
+		.name = "top",
+		.help = "what each host of the gateway does, again and again",
+		.run = gateway_top,
+		.options = gateway_top_options,
+		.options_size = sizeof(struct gateway_top),
+		.details = "The busiest hosts first: leases, ports, SPIs, and requests a "
+			   "second; above them the\npackets of all, and drops by reason.",
+	},
+	{
+		.name = "doctor",
+		.help = "look for the usual reasons why it does not work",
+		.run = doctor_run,
+		.options = doctor_options,
+		.options_size = sizeof(struct doctor_options),
+		.details = "On a gateway, which has an rsipd.conf, or on a host. Each "
+			   "finding says what to do.\nThe status is 1 when one is a "
+			   "problem. Changes nothing.",
 	},
 	{
 		.name = "config",

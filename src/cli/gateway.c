@@ -35,8 +35,7 @@ static int on_piece(void *ctx, json_t *params)
 		       : ERR_PROTOCOL;
 }
 
-/* A list of the gateway, owned by the caller.  Takes over params. */
-static int list_fetch(const struct cli *cli, const char *method, json_t *params,
+int gateway_list(const struct cli *cli, const char *method, json_t *params,
 	const char *key, json_t **list)
 {
 	struct gather g = { key, json_array() };
@@ -67,7 +66,7 @@ static int show_list(const struct cli *cli, const char *method, const char *key,
 	const struct cli_column *columns)
 {
 	json_t *list;
-	int status = list_fetch(cli, method, NULL, key, &list);
+	int status = gateway_list(cli, method, NULL, key, &list);
 
 	if (status != CLI_OK)
 		return status;
@@ -161,7 +160,8 @@ static int show_pools(struct cli *cli, const void *options, int argc, char **arg
 	int status;
 
 	(void)options, (void)argc, (void)argv;
-	status = list_fetch(cli, "org.rsipsec.gateway.ListPools", NULL, "pools", &pools);
+	status =
+		gateway_list(cli, "org.rsipsec.gateway.ListPools", NULL, "pools", &pools);
 	if (status != CLI_OK)
 		return status;
 	if (pools_merge(pools) != 0) {
@@ -360,7 +360,8 @@ static int run_whois(struct cli *cli, const void *options, int argc, char **argv
 	params = whois_params(o, argv[0]);
 	if (params == NULL)
 		return cli_fail(-ENOMEM, NULL);
-	status = list_fetch(cli, "org.rsipsec.gateway.Whois", params, "bindings", &list);
+	status =
+		gateway_list(cli, "org.rsipsec.gateway.Whois", params, "bindings", &list);
 	if (status != CLI_OK)
 		return status;
 	none = json_array_size(list) == 0;

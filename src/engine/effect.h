@@ -103,6 +103,10 @@ struct registration {
 	uint64_t identity; /* who alone may speak for it; 0: the address */
 	uint64_t expires_ms;
 	size_t bindings;
+	/* For show, and not kept over a restart. */
+	uint32_t ports, spis;
+	uint64_t requests, refused; /* answered; of these with an error */
+	uint64_t misused;           /* packets that it may not send: told by the driver */
 };
 
 /* A released tuple set that rests before it may be leased again (RFC 3102 6.1). */

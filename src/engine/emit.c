@@ -38,6 +38,11 @@ struct registration emit_registration(const struct reg *r)
 		.identity = r->identity,
 		.expires_ms = r->timer.at_ms,
 		.bindings = r->n_binds,
+		.ports = r->n_ports,
+		.spis = r->n_spis,
+		.requests = r->asked,
+		.refused = r->refused,
+		.misused = r->misused,
 	};
 }
 

@@ -382,6 +382,8 @@ void engine_misuse(struct engine *e, uint32_t host, uint16_t error, uint32_t bin
 		.error = error,
 		.bind_id = bind_id };
 
+	if (r != NULL)
+		r->misused++;
 	if (r != NULL && may_complain(e, r, error, now_ms))
 		reply_async(e, r, &m);
 }

@@ -45,6 +45,10 @@ void reply_send(struct engine *e, struct request *q, struct wire_msg *m)
 		return;
 	if (m->has & HAS_ERROR)
 		e->counters.errors[m->error % 512]++;
+	if (q->reg != NULL) {
+		q->reg->asked++;
+		q->reg->refused += (m->has & HAS_ERROR) != 0;
+	}
 	if (q->settled && q->reg != NULL)
 		replay_moved(e, q, e->out, (size_t)len);
 	if (q->buried)

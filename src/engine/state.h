@@ -153,6 +153,7 @@ struct reg {
 	uint32_t n_binds, n_listens, n_addresses;
 	uint32_t n_ports, n_spis;
 	struct last last;
+	uint64_t asked, refused, misused; /* for show */
 	struct limit *misuse; /* MISUSE_ERRORS of them; NULL before the first */
 	struct waiting *waiting;
 };

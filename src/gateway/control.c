@@ -165,6 +165,17 @@ static int item_client(struct listing *l, uint32_t id, json_t *piece, size_t *we
 	return piece_append(piece, control_registration_json(&r, source_now(l->source)));
 }
 
+static int item_details(struct listing *l, uint32_t id, json_t *piece, size_t *weight)
+{
+	struct registration r;
+
+	*weight += PIECE_RANGES / PIECE_ITEMS;
+	if (engine_registration_find(l->source->engine, id, &r) != 0)
+		return 0;
+	return piece_append(
+		piece, control_registration_details(&r, source_now(l->source)));
+}
+
 static bool note_lease(void *ctx, const struct lease *lease)
 {
 	return listing_note(ctx, lease->bind_id);
@@ -236,9 +247,11 @@ static void list_clients(void *ctx, struct ipc_call *call, json_t *params)
 {
 	static const struct listing_kind kind = { "clients", gather_clients,
 		item_client };
+	static const struct listing_kind details = { "clients", gather_clients,
+		item_details };
+	bool more = json_is_true(json_object_get(params, "details"));
 
-	(void)params;
-	listing_start(ctx, call, &kind, NULL, NULL);
+	listing_start(ctx, call, more ? &details : &kind, NULL, NULL);
 }
 
 static void list_bindings(void *ctx, struct ipc_call *call, json_t *params)

@@ -19,7 +19,6 @@ struct monitor;
 struct page;
 struct water;
 struct export_counters;
-struct slp_agent_counters;
 /* A request may hold a configuration. */
 #define CONTROL_REQUEST_MAX ((size_t)1024 * 1024)
 
@@ -62,7 +61,6 @@ struct control_source {
 	struct page *page; /* NULL: not served */
 	const struct audit *audit;
 	const struct export_counters *exported;
-	const struct slp_agent_counters *slp;
 	const struct net_counters *net;
 	const struct net *sockets;
 	const struct turn *turn; /* counters of the loop */
@@ -84,3 +82,5 @@ extern const struct ipc_method control_methods[];
 json_t *control_lease_json(const struct lease *l, uint64_t now_ms);
 json_t *control_status_json(const struct control_source *s);
 json_t *control_registration_json(const struct registration *r, uint64_t now_ms);
+/* With what it does, beside what it is. */
+json_t *control_registration_details(const struct registration *r, uint64_t now_ms);

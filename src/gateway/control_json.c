@@ -88,6 +88,22 @@ json_t *control_registration_json(const struct registration *r, uint64_t now_ms)
 		remaining_s(r->expires_ms, now_ms), "bindings", (json_int_t)r->bindings);
 }
 
+json_t *control_registration_details(const struct registration *r, uint64_t now_ms)
+{
+	json_t *all = control_registration_json(r, now_ms);
+	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I}", "ports",
+		(json_int_t)r->ports, "spis", (json_int_t)r->spis, "requests",
+		(json_int_t)r->requests, "refused", (json_int_t)r->refused, "misused",
+		(json_int_t)r->misused);
+
+	if (json_object_update(all, more) != 0) {
+		json_decref(all);
+		all = NULL;
+	}
+	json_decref(more);
+	return all;
+}
+
 /* The pool of that name in the array, made when it is not there. */
 static json_t *pool_addresses(json_t *pools, const char *name)
 {

@@ -3,7 +3,6 @@
  * itself when nothing is left that it was started for.
  */
 #include "host/host.h"
-#include "host/publish.h"
 
 #include "base/err.h"
 #include "base/log.h"
@@ -213,8 +212,7 @@ static void rest(struct host *h)
 		next = gw->next;
 		gw_rest(gw);
 	}
-	if (h->on_demand && h->gws == NULL && h->execs == NULL && h->seeking == 0 &&
-		!publish_is_busy(h))
+	if (h->on_demand && h->gws == NULL && h->execs == NULL)
 		h->stop = true;
 }
 
@@ -226,7 +224,6 @@ static void on_turn(uv_prepare_t *turn)
 
 	if (h->resync)
 		resync(h);
-	publish_check(h);
 	up_check(h);
 	down_check(h);
 	if (h->idle)
@@ -405,7 +402,6 @@ static void host_close(struct daemon *d)
 	struct host *h = &d->host;
 
 	net_restore(h);
-	publish_free(h);
 	while (h->gws != NULL)
 		gw_free(h->gws);
 	state_remove(h);
