@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PACKAGES = {"rsip", "rsipd", "librsip-dev"}
+PACKAGES = {"rsip", "rsipd", "rsip-kxd", "librsip-dev"}
 
 
 def run(*words, **options):
@@ -46,7 +46,7 @@ def test_every_program_and_page_is_in_a_package(debs):
         have += run("dpkg-deb", "-c", str(package(debs, name))).stdout
     for page in (ROOT / "man").glob("*.[1-8]"):
         assert f"/{page.name}.gz" in have, page.name
-    for program in ("bin/rsip", "sbin/rsipd", "sbin/rsip-hostd"):
+    for program in ("bin/rsip", "sbin/rsipd", "sbin/rsip-hostd", "sbin/rsip-kxd"):
         assert f"./usr/{program}\n" in have, program
 
 
@@ -61,14 +61,14 @@ cp "$2"/*.deb "$1/root/root/"
 exec chroot "$1/root" sh -c '
 set -eu
 rm -rf /etc/rsip /var/lib/rsip
-dpkg -i /root/rsip_*.deb /root/rsipd_*.deb /root/librsip-dev_*.deb
+dpkg -i /root/rsip_*.deb /root/rsipd_*.deb /root/rsip-kxd_*.deb /root/librsip-dev_*.deb
 id rsip
 mkdir -p /root/there/bin
-ln -s /usr/bin/rsip /usr/sbin/rsipd /usr/sbin/rsip-hostd /root/there/bin/
+ln -s /usr/bin/rsip /usr/sbin/rsipd /usr/sbin/rsip-hostd /usr/sbin/rsip-kxd /root/there/bin/
 cd "$0"
 RSIP_BUILD=/root/there demo/run --no-guest
 cc -o /root/lease /usr/share/doc/librsip-dev/examples/lease.c $(pkg-config --cflags --libs rsip)
-dpkg -P rsip rsipd librsip-dev
+dpkg -P rsip rsipd rsip-kxd librsip-dev
 ! test -e /usr/sbin/rsipd
 echo all of it' "$3"
 """

@@ -36,7 +36,7 @@ def test_systemd_understands_it(unit):
     assert not about, told.stdout
 
 
-@pytest.mark.parametrize("unit, most", [("rsipd.service", 2.5)], indirect=["unit"])
+@pytest.mark.parametrize("unit, most", [("rsipd.service", 2.5), ("rsip-kxd.service", 4.0)], indirect=["unit"])
 def test_exposure(unit, most):
     told = analyze("security", "--offline=true", str(unit))
     level = float(re.search(r"exposure level for \S+: ([\d.]+)", told.stdout)[1])
