@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "ipc/place.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -426,8 +427,33 @@ static void host_close(struct daemon *d)
 	(void)close(h->watch_fd);
 }
 
+/*
+ * No program is started from now on, no capability gained, and few system calls are left.
+ * Files stay: configurations and keys lie where a caller says.
+ */
+static bool confine(void)
+{
+	struct sandbox s = {
+		.rights = sandbox_held(SANDBOX_NET_ADMIN | SANDBOX_NET_RAW |
+				       SANDBOX_NAMESPACES | SANDBOX_READ_ANY),
+		.confine = true,
+		.any_files = true,
+		.may = SANDBOX_WRITES | SANDBOX_RENAMES,
+	};
+	struct sandbox_got got;
+	char why[SANDBOX_WHY] = "";
+
+	if (sandbox_enter(&s, &got, why, sizeof(why)) == 0) {
+		log_info("confined", "calls=%s", got.calls ? "few" : "all");
+		return true;
+	}
+	log_error("cannot give up rights, ending", "reason=\"%s\"", why);
+	return false;
+}
+
 static int run(struct daemon *d)
 {
+	int status = EXIT_DONE;
 	char why[IPC_WHY] = "";
 	uv_loop_t loop;
 	int err = uv_loop_init(&loop);
@@ -452,12 +478,16 @@ static int run(struct daemon *d)
 		return why[0] == 0 ? EXIT_DONE : EXIT_FAILED;
 	}
 	ready(d);
+	if (!confine()) {
+		status = EXIT_FAILED;
+		d->host.stop = true;
+	}
 	take_over(&d->host);
 	(void)uv_run(&loop, UV_RUN_DEFAULT);
 	host_close(d);
 	(void)uv_loop_close(&loop);
 	log_info("ended", "pid=%d", (int)getpid());
-	return EXIT_DONE;
+	return status;
 }
 
 int main(int argc, char **argv)

@@ -77,6 +77,10 @@ static const int for_bpf[] = {
 	SCMP_SYS(rmdir), SCMP_SYS(setrlimit), SCMP_SYS(rename), SCMP_SYS(renameat),
 	SCMP_SYS(renameat2),
 };
+static const int for_namespaces[] = { SCMP_SYS(setns), SCMP_SYS(pidfd_open) };
+static const int for_renames[] = {
+	SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(fchmod), SCMP_SYS(umask),
+};
 /* clang-format on */
 
 static int allow_all(scmp_filter_ctx f, const int *calls, size_t n)
@@ -165,6 +169,10 @@ int sandbox_calls(unsigned int rights, unsigned int may)
 		err = ALLOW(f, for_children);
 	if (err == 0 && (rights & SANDBOX_BPF))
 		err = ALLOW(f, for_bpf);
+	if (err == 0 && (rights & SANDBOX_NAMESPACES))
+		err = ALLOW(f, for_namespaces);
+	if (err == 0 && (may & SANDBOX_RENAMES))
+		err = ALLOW(f, for_renames);
 	if (err == 0)
 		err = seccomp_load(f);
 	seccomp_release(f);

@@ -28,6 +28,9 @@ static const struct {
 	{ SANDBOX_NET_RAW, CAP_NET_RAW, "CAP_NET_RAW" },
 	{ SANDBOX_BPF, CAP_BPF, "CAP_BPF" },
 	{ SANDBOX_BPF, CAP_PERFMON, "CAP_PERFMON" },
+	{ SANDBOX_NAMESPACES, CAP_SYS_ADMIN, "CAP_SYS_ADMIN" },
+	{ SANDBOX_NAMESPACES, CAP_SYS_PTRACE, "CAP_SYS_PTRACE" },
+	{ SANDBOX_READ_ANY, CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH" },
 };
 #define RIGHTS (sizeof(rights_table) / sizeof(rights_table[0]))
 
@@ -62,6 +65,16 @@ static int wanted_set(unsigned int rights, char *why, size_t why_size)
 			rights_table[i].capability);
 	}
 	return 0;
+}
+
+unsigned int sandbox_held(unsigned int rights)
+{
+	if (capng_get_caps_process() != 0)
+		return 0;
+	for (size_t i = 0; i < RIGHTS; i++)
+		if (!capng_have_capability(CAPNG_PERMITTED, rights_table[i].capability))
+			rights &= ~(unsigned int)rights_table[i].right;
+	return rights;
 }
 
 /* --- the user -------------------------------------------------------------------------
@@ -201,7 +214,7 @@ int sandbox_enter(
 	*got = (struct sandbox_got){ .user = s->user != NULL };
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return fail(why, why_size, -errno, "set no_new_privs");
-	if (s->confine)
+	if (s->confine && !s->any_files)
 		err = sandbox_rules(s->paths, s->n_paths, &rules);
 	if (err != 0 && err != ERR_UNSUPPORTED)
 		return fail(why, why_size, err, "prepare Landlock");

@@ -14,6 +14,9 @@ enum sandbox_right {
 	SANDBOX_NET_ADMIN = 1 << 0,
 	SANDBOX_NET_RAW = 1 << 1,
 	SANDBOX_BPF = 1 << 2, /* CAP_BPF and CAP_PERFMON: to load programs again */
+	/* Of a host's daemon: namespaces of others, files of whoever called it. */
+	SANDBOX_NAMESPACES = 1 << 3, /* CAP_SYS_ADMIN, CAP_SYS_PTRACE; setns() */
+	SANDBOX_READ_ANY = 1 << 4,   /* CAP_DAC_READ_SEARCH */
 };
 
 enum sandbox_access {
@@ -32,6 +35,7 @@ struct sandbox_path {
 enum sandbox_may {
 	SANDBOX_CHILDREN = 1 << 0, /* start programs */
 	SANDBOX_WRITES = 1 << 1,   /* open files to write, where `paths` let it */
+	SANDBOX_RENAMES = 1 << 2,  /* and put them into the place of others */
 };
 
 struct sandbox {
@@ -39,6 +43,7 @@ struct sandbox {
 	const char *user; /* NULL: who we are */
 	/* Files by Landlock (Linux 5.13 and later), calls by seccomp; false: all. */
 	bool confine;
+	bool any_files; /* leave files alone: they are named by whoever calls */
 	const struct sandbox_path *paths;
 	size_t n_paths;
 	unsigned int may; /* SANDBOX_CHILDREN, SANDBOX_WRITES */
@@ -58,6 +63,9 @@ struct sandbox_got {
  */
 int sandbox_enter(
 	const struct sandbox *s, struct sandbox_got *got, char *why, size_t why_size);
+
+/* Those of the rights that we have, whole. */
+unsigned int sandbox_held(unsigned int rights);
 
 /*
  * Is there a user of that name, and may it read this file, or reach this directory?  Else

@@ -74,3 +74,34 @@ def test_another_user_serves_and_reloads(gateway):
     crosses(gateway, host)
     assert gateway.end() == 0
     host.close()
+
+
+def daemon_of(net, name):
+    """Its status, of the rsip-hostd in that namespace."""
+    for pid in net.run(name, "ip", "netns", "pids", net.ns(name)).split():
+        try:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            continue  # it has ended
+        if status.startswith("Name:\trsip-hostd\n"):
+            return pid, dict(line.split(":", 1) for line in status.splitlines())
+    raise topo.Failed(f"no rsip-hostd in {name}")
+
+
+def test_the_daemon_of_a_host():
+    reason = topo.why_not() or ("another set of rights in here" if topo.one_user() else None)
+    if reason:
+        pytest.skip(reason)
+    with topo.Net(tag="h") as net:
+        topo.road(net)
+        g = topo.Gateway(net).start()
+        topo.Host(net, "x1").rsip("lease", "-g", topo.NA)
+        pid, status = daemon_of(net, "x1")
+        # NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN, DAC_READ_SEARCH
+        assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == \
+            1 << 12 | 1 << 13 | 1 << 19 | 1 << 21 | 1 << 2
+        assert status["NoNewPrivs"].strip() == "1"
+        if "libasan" not in pathlib.Path(f"/proc/{pid}/maps").read_text():
+            assert status["Seccomp"].strip() == "2"
+        topo.Host(net, "x1").rsip("down")
+        assert g.end() == 0
