@@ -99,18 +99,18 @@ static void job_end(struct job *job, int err)
 	job_free(job);
 }
 
-static void all_lost(struct vici *v, const char *why);
 static void on_again(uv_timer_t *timer);
 
-/* The connection is of no more use; its command learns it. */
-static void conn_drop(struct conn *c, int err, const char *why)
+/* The connection is of no more use; its command learns it.  False: it was closed before.
+ */
+static bool conn_end(struct conn *c, int err)
 {
 	struct vici *v = c->of;
 	struct job *job = c->job;
 	bool was = c->state == READY;
 
 	if (c->state == DOWN)
-		return;
+		return false;
 	c->state = DOWN;
 	c->job = NULL;
 	c->in_len = 0;
@@ -120,13 +120,12 @@ static void conn_drop(struct conn *c, int err, const char *why)
 		uv_close((uv_handle_t *)&c->pipe, on_pipe_closed);
 	if (v->closing) {
 		job_free(job);
-		return;
+		return false;
 	}
 	if (!uv_is_active((const uv_handle_t *)&v->again))
 		(void)uv_timer_start(&v->again, on_again, was ? 0 : AGAIN_MS, AGAIN_MS);
 	job_end(job, err);
-	if (for_events(c))
-		all_lost(v, why);
+	return true;
 }
 
 /* charon is gone, and with it what waits for an answer. */
@@ -137,12 +136,18 @@ static void all_lost(struct vici *v, const char *why)
 	v->first = v->last = NULL;
 	v->waiting = 0;
 	for (size_t i = 1; i <= COMMANDS; i++)
-		conn_drop(&v->conns[i], ERR_UNREACHABLE, why);
+		(void)conn_end(&v->conns[i], ERR_UNREACHABLE);
 	for (; job != NULL; job = next) {
 		next = job->next;
 		job_end(job, ERR_UNREACHABLE);
 	}
 	v->conf.state(v->conf.ctx, false, why);
+}
+
+static void conn_drop(struct conn *c, int err, const char *why)
+{
+	if (conn_end(c, err) && for_events(c))
+		all_lost(c->of, why);
 }
 
 static void on_written(uv_write_t *req, int status)

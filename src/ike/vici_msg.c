@@ -203,8 +203,13 @@ void vici_value(const struct vici_element *e, char *to, size_t to_size)
 {
 	size_t n = e->len < to_size - 1 ? e->len : to_size - 1;
 
-	for (size_t i = 0; i < n; i++)
-		to[i] = e->value[i] >= ' ' && e->value[i] < 127 ? (char)e->value[i] : '?';
+	for (size_t i = 0; i < n; i++) {
+		char c = (char)e->value[i];
+
+		to[i] = c;
+		if (c < ' ' || c == 127)
+			to[i] = '?';
+	}
 	to[n] = 0;
 }
 

@@ -176,16 +176,16 @@ struct kx_action {
 	enum kx_action_kind kind;
 	uint32_t id; /* KX_ASK, KX_CANCEL: of the look-up; token; pair of the others */
 	enum kx_why why;
-	bool bad;            /* KX_LOG: an attack or a broken zone */
-	uint64_t until_ms;   /* deadline, end of validity, wake-up */
-	struct kx_name name; /* KX_ASK: qname; KX_COVER: the rule's; KX_LOG: or none */
-	uint16_t type;       /* KX_ASK */
-	struct kx_addr source, destination;   /* S and D of the packet's direction */
-	const struct kx_exchanger *exchanger; /* KX_CONNECT, KX_TRUST: name and keys */
-	struct kx_name peer;                  /* KX_AUTHORISE, KX_TERMINATE */
 	enum kx_group group;                  /* KX_COVER */
-	struct kx_addr addrs[KX_ADDRS_MAX];   /* KX_COVER */
-	size_t n_addrs;
+	uint64_t until_ms;                    /* deadline, end of validity, wake-up */
+	const struct kx_exchanger *exchanger; /* KX_CONNECT, KX_TRUST: name and keys */
+	size_t n_addrs;                       /* of addrs below */
+	uint16_t type;                        /* KX_ASK */
+	bool bad;                             /* KX_LOG: an attack or a broken zone */
+	struct kx_addr source, destination;   /* S and D of the packet's direction */
+	struct kx_addr addrs[KX_ADDRS_MAX];   /* KX_CONNECT: where to; KX_COVER */
+	struct kx_name name; /* KX_ASK: qname; KX_COVER: the rule's; KX_LOG: or none */
+	struct kx_name peer; /* KX_AUTHORISE, KX_TERMINATE */
 };
 
 /*

@@ -283,7 +283,7 @@ static bool protocol_of(const char *word, uint8_t *protocol)
 
 static bool port_of(const char *word, uint16_t *port)
 {
-	uint32_t n;
+	uint32_t n = 0;
 	bool ok = strcmp(word, "any") == 0 || set_number(&n, word, 1, 65535);
 
 	*port = ok && strcmp(word, "any") != 0 ? (uint16_t)n : 0;
@@ -676,9 +676,10 @@ static int text_parse(struct parse *p, const char *text)
 int kxd_conf_parse(const char *path, const char *text, struct kxd_conf **conf, char *why,
 	size_t why_size)
 {
-	struct parse p = { .path = path, .why = why, .size = why_size };
+	struct parse p = { .path = path, .size = why_size };
 	int err = -ENOMEM;
 
+	p.why = why;
 	p.c = calloc(1, sizeof(*p.c));
 	if (p.c != NULL)
 		p.c->policy = kx_policy_new();

@@ -17,7 +17,7 @@
 extern char **environ;
 
 /* Runs a program with text on its standard input; its words are thrown away. */
-static int run(char *const argv[], const char *input)
+static int run(const char *program, char *const argv[], const char *input)
 {
 	posix_spawn_file_actions_t actions;
 	FILE *text = tmpfile();
@@ -37,7 +37,7 @@ static int run(char *const argv[], const char *input)
 		&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
 	(void)posix_spawn_file_actions_addopen(
 		&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	err = posix_spawnp(&child, argv[0], &actions, NULL, argv, environ);
+	err = posix_spawnp(&child, program, &actions, NULL, argv, environ);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)fclose(text);
 	if (err != 0)
@@ -58,7 +58,7 @@ static int iptables(const char *change)
 		word = strtok_r(NULL, " ", &save))
 		argv[n++] = word;
 	argv[n] = NULL;
-	return run(argv, "");
+	return run("iptables", argv, "");
 }
 
 static bool decides(const struct kx_rule *r)
@@ -127,7 +127,7 @@ int hold_rules(const struct kxd_conf *conf, char *why, size_t why_size)
 		return 0;
 	}
 	text = rules_text(conf);
-	err = text != NULL ? run(argv, text) : -ENOMEM;
+	err = text != NULL ? run(name, argv, text) : -ENOMEM;
 	free(text);
 	if (err == 0 && iptables("-C PREROUTING -j " CHAIN) != 0)
 		err = iptables("-I PREROUTING -j " CHAIN);

@@ -327,6 +327,16 @@ static int resolve_open(struct kxd *d, char *why, size_t why_size)
 	return kx_resolve_new(d->loop, &conf, &d->resolve, why, why_size);
 }
 
+static bool same_networks(const struct kxd_conf *a, const struct kxd_conf *b)
+{
+	bool same = a->n_protect == b->n_protect && a->protect_own == b->protect_own;
+
+	for (size_t i = 0; i < a->n_protect && same; i++)
+		same = a->protect[i].addr == b->protect[i].addr &&
+		       a->protect[i].len == b->protect[i].len;
+	return same;
+}
+
 /* What a running daemon does not change; NULL when all is well. */
 static const char *fixed(const struct kxd_conf *a, const struct kxd_conf *b)
 {
@@ -342,9 +352,7 @@ static const char *fixed(const struct kxd_conf *a, const struct kxd_conf *b)
 		{ "error-notify", strcmp(a->notify, b->notify) != 0 },
 		{ "forward-confirmation", a->no_forward != b->no_forward },
 		{ "kx-insecure", a->direct_insecure != b->direct_insecure },
-		{ "protect",
-			a->n_protect != b->n_protect ||
-				memcmp(a->protect, b->protect, sizeof(a->protect)) != 0 },
+		{ "protect", !same_networks(a, b) },
 		{ "dns", strcmp(a->dns_config, b->dns_config) != 0 ||
 				 strcmp(a->dns_anchor, b->dns_anchor) != 0 ||
 				 strcmp(a->dns_forward, b->dns_forward) != 0 ||

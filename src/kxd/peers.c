@@ -17,6 +17,7 @@
 
 #define IDLE_MS  600000 /* a peer without children is unloaded then */
 #define SWEEP_MS 60000
+#define ASK_ROOM 1024
 
 /* --- calls ----------------------------------------------------------------------------
  */
@@ -308,6 +309,8 @@ static void op_end(struct op *op, enum kx_ike result)
 	if (c != NULL)
 		c->used_ms = uv_now(p->loop);
 	free(op);
+	(void)uv_timer_start(
+		&p->later, on_later, 0, 0); /* another of the child may wait */
 	if (pair != 0)
 		p->conf.ike(p->conf.ctx, pair, result);
 }
@@ -364,28 +367,27 @@ static void on_initiated(void *arg, int err, const uint8_t *body, size_t len)
 	op_end(op, result);
 }
 
-static void op_ask(struct op *op)
+static void op_ask(struct op *op, struct child *c)
 {
 	struct peers *p = op->of;
-	struct child *c = op_child(op);
-	uint8_t *bytes = c != NULL ? malloc(1024) : NULL;
-	struct wr w = wr_init(bytes, bytes != NULL ? 1024 : 0);
+	uint8_t *bytes = malloc(ASK_ROOM);
+	struct wr w;
 	char timeout[16];
 
+	op->result = KX_IKE_FAILED;
+	if (bytes == NULL) {
+		op_end(op, KX_IKE_FAILED);
+		return;
+	}
 	(void)snprintf(timeout, sizeof(timeout), "%u", op->timeout_ms);
-	vici_key(&w, "child", c != NULL ? c->name : "");
+	w = wr_init(bytes, ASK_ROOM);
+	vici_key(&w, "child", c->name);
 	vici_key(&w, "ike", op->peer->conn);
 	vici_key(&w, "timeout", timeout);
 	vici_key(&w, "loglevel", "1");
 	op->state = OP_ASKED;
-	op->result = KX_IKE_FAILED;
-	p->counters.initiates++;
-	if (w.bad) {
-		free(bytes);
-		op_end(op, KX_IKE_FAILED);
-		return;
-	}
 	c->asked = true;
+	p->counters.initiates++;
 	/* charon's own end comes first. */
 	if (peers_call(p, "initiate", bytes, wr_len(&w), op->timeout_ms + 2000,
 		    on_initiated, on_words, op) != 0)
@@ -398,31 +400,40 @@ static void ops_go(struct peers *p, struct peer *peer, bool loaded)
 	for (struct op *op = p->ops; op != NULL; op = op->next) {
 		if (op->peer != peer || op->state != OP_LOAD)
 			continue;
-		op->state = OP_FAILED;
-		if (loaded)
-			op->state = OP_ASKED;
+		op->state = loaded ? OP_READY : OP_FAILED;
 	}
 	/* From a clean stack: what is told here may call in again. */
 	(void)uv_timer_start(&p->later, on_later, 0, 0);
 }
 
+/* One that is to be ended or asked now; NULL: none.  One at a time of a child. */
+static struct op *op_due(const struct peers *p)
+{
+	for (struct op *op = p->ops; op != NULL; op = op->next) {
+		/* op_end() takes it out before it frees it, which clang cannot see. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
+		const struct child *c = op_child(op);
+
+		if (op->state == OP_FAILED ||
+			(op->state == OP_READY && (c == NULL || !c->asked)))
+			return op;
+	}
+	return NULL;
+}
+
 static void on_later(uv_timer_t *timer)
 {
 	struct peers *p = timer->data;
-	struct op *op = p->ops;
+	struct op *op;
 
-	while (op != NULL) {
-		const struct child *c = op_child(op);
+	/* The list may be another one after each. */
+	while ((op = op_due(p)) != NULL) {
+		struct child *c = op_child(op);
 
-		if (op->state == OP_FAILED)
+		if (op->state == OP_READY && c != NULL)
+			op_ask(op, c);
+		else
 			op_end(op, KX_IKE_FAILED);
-		else if (op->state == OP_ASKED && (c == NULL || !c->asked))
-			op_ask(op);
-		else {
-			op = op->next;
-			continue;
-		}
-		op = p->ops; /* the list may be another one now */
 	}
 }
 
@@ -501,7 +512,7 @@ static void ops_forget(struct peers *p, const struct peer *peer, const struct ch
 		if (op->peer == peer && op->local == c->local &&
 			op->remote == c->remote) {
 			op->pair = 0;
-			if (op->state == OP_LOAD)
+			if (op->state != OP_ASKED)
 				op->state = OP_FAILED;
 		}
 	(void)uv_timer_start(&p->later, on_later, 0, 0);

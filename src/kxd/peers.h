@@ -60,12 +60,12 @@ void peers_connect(struct peers *p, const struct peers_want *want);
 int peers_trust(struct peers *p, const struct kx_exchanger *e);
 /* The peer may have an SA for local and remote. */
 int peers_authorise(
-	struct peers *p, const struct kx_name *peer, uint32_t local, uint32_t remote);
+	struct peers *p, const struct kx_name *name, uint32_t local, uint32_t remote);
 /*
  * No longer: what there is ends, in either direction of the pair.  b 0: all with a at the
  * far end.  Nothing is reported of it.
  */
-void peers_terminate(struct peers *p, const struct kx_name *peer, uint32_t a, uint32_t b);
+void peers_terminate(struct peers *p, const struct kx_name *name, uint32_t a, uint32_t b);
 /* Is there an SA, by whichever peer? */
 bool peers_has(const struct peers *p, uint32_t local, uint32_t remote);
 

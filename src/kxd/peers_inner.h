@@ -59,7 +59,12 @@ struct own {
 	size_t spki_len;
 };
 
-enum op_state { OP_LOAD, OP_ASKED, OP_FAILED };
+enum op_state {
+	OP_LOAD,   /* waits for its peer's load */
+	OP_READY,  /* to be asked */
+	OP_ASKED,  /* charon has it, and will answer */
+	OP_FAILED, /* to be ended */
+};
 
 /* One peers_connect() under way. */
 struct op {
