@@ -93,6 +93,10 @@ def strangers(net, wire, r1, r2):
     tap.check("ESP between the gateways, both ways", esp == {(R1, R2), (R2, R1)}, esp)
     tap.check("no packet of s or d in clear between them", not plain(wire, S, d(10)),
         plain(wire, S, d(10))[:5])
+    sa = " ".join(r2.swanctl("--list-sas").split())
+    tap.check("identities are the exchangers' names, selectors s and d alone",
+        f"local 'r2.d-net.test' @ {R2}" in sa and f"remote 'r1.s-net.test' @ {R1}" in sa and
+        f"local {d(10)}/32 remote {S}/32" in sa, sa)
     tap.check("r2 found out by itself who may speak for s",
         "peer authorised peer=r1.s-net.test. source=198.51.100.10" in r2.log(), r2.log()[-1500:])
 

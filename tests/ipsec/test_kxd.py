@@ -4,6 +4,9 @@
 Prints TAP; status 77 with the reason where it cannot run.  Everything is in the guest
 (kxd_guest.py), whose kernel has ESP; the signed zones are made here and read from files.
 When something fails the logs and the capture stay in build/logs/kxd.
+
+Proves K-3-02, K-3-03, K-2.1-01, K-2.1-02, K-2.1-03, K-2.1-04, K-2.1-05, K-2.1-06 and K-2.1-07 with
+real daemons and kernels.
 """
 import pathlib
 import shutil
