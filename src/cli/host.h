@@ -20,6 +20,7 @@ int host_ike_libreswan(struct cli *cli, const void *options, int argc, char **ar
 /* Options of every command that may ask a gateway; each uses some of them. */
 struct host_options {
 	const char *gateway, *conf, *method, *transport, *tunnel, *source, *spi_mode;
+	const char *publish, *publish_server, *publish_key, *publish_ipseckey;
 	const char *key_file, *tls_certificate, *tls_key, *tls_authority, *tls_name;
 	const char *address, *spi, *remote, *user, *output, *vici, *swanctl, *ike_id;
 	struct cli_u32 ports, ports_max, spis, port, lease;

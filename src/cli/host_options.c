@@ -89,6 +89,16 @@
 	{                                                         \
 		name, 0, CLI_TEXT, AT(member), "FILE", help, 0, 0 \
 	}
+#define OPTS_PUBLISH                                                                   \
+	{ "publish", 0, CLI_TEXT, AT(publish), "NAME",                                 \
+		"keep this name in signed DNS up to date", 0, 0 },                     \
+		{ "publish-server", 0, CLI_TEXT, AT(publish_server), "ADDRESS[:PORT]", \
+			"the zone's primary name server", 0, 0 },                      \
+		OPT_FILE("publish-key", publish_key, "TSIG key for it"),               \
+	{                                                                              \
+		"publish-ipseckey", 0, CLI_TEXT, AT(publish_ipseckey), "RECORD",       \
+			"our IKE key, as 10 0 4 . BASE64", 0, 0                        \
+	}
 #define OPTS_PROOF                                                                     \
 	OPT_FILE("key-file", key_file, "the key that we share with the gateway"),      \
 		OPT_FILE("tls-certificate", tls_certificate, "our certificate"),       \
@@ -105,7 +115,8 @@
 
 const struct cli_option host_up_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(65535), OPT_PORTS_MAX, OPT_SPIS, OPT_SPI_MODE, OPT_TRANSPORT,
-	OPT_TUNNEL, OPT_SOURCE, OPTS_PROOF, OPT_ADDRESS, OPT_LEASE, OPT_END };
+	OPT_TUNNEL, OPT_SOURCE, OPTS_PROOF, OPTS_PUBLISH, OPT_ADDRESS, OPT_LEASE,
+	OPT_END };
 
 const struct cli_option host_lease_options[] = { OPT_GATEWAY, OPT_CONF, OPT_METHOD,
 	OPT_PORTS(255), OPT_PORT, OPT_SPIS, OPT_SPI, OPT_ADDRESS, OPT_REMOTE, OPT_LEASE,
@@ -171,6 +182,10 @@ json_t *host_params(const struct host_options *o)
 	int bad = 0;
 
 	bad |= put_file(params, "config", o->conf);
+	bad |= put_text(params, "publish", o->publish);
+	bad |= put_text(params, "publish-server", o->publish_server);
+	bad |= put_file(params, "publish-key", o->publish_key);
+	bad |= put_text(params, "publish-ipseckey", o->publish_ipseckey);
 	bad |= put_file(params, "key-file", o->key_file);
 	bad |= put_file(params, "tls-certificate", o->tls_certificate);
 	bad |= put_file(params, "tls-key", o->tls_key);

@@ -556,6 +556,8 @@ int conf_check(struct arena *a, const struct conf_pieces *p, const struct conf_w
 	conf->audit_bytes = (uint64_t)p->audit.max_size.n * 1024 * 1024;
 	conf->audit_keep_s = p->audit.retention.n * 86400;
 	check_ipfix(&p->ipfix, conf);
+	conf->slp = (struct conf_found){ p->slp.advertise.n != 0, p->slp.scopes.text,
+		p->slp.directory_agent.n, (uint16_t)p->slp.lifetime.n };
 	conf->metrics = m->set;
 	conf->metrics_listen = (struct conf_listen){ m->addr, m->port, m->text };
 	/* Not in the file: protocol constants of ours (A-R-16, A-W-16). */

@@ -12,6 +12,7 @@ struct conf_pieces {
 	struct conf_dataplane dataplane;
 	struct conf_audit audit;
 	struct conf_ipfix ipfix;
+	struct conf_slp slp;
 	struct conf_security security;
 	struct conf_metrics metrics;
 	struct conf_pool *pools;

@@ -24,6 +24,8 @@ static void *piece_of(struct conf_pieces *p, const char *name)
 		return &p->gateway;
 	if (strcmp(name, "audit") == 0)
 		return &p->audit;
+	if (strcmp(name, "slp") == 0)
+		return &p->slp;
 	if (strcmp(name, "ipfix") == 0)
 		return &p->ipfix;
 	if (strcmp(name, "security") == 0)

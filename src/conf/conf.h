@@ -70,6 +70,14 @@ struct conf_place {
 };
 #define CONF_PLACES_MAX 128
 
+/* How the gateway lets itself be found (RFC 3105). */
+struct conf_found {
+	bool advertise;
+	const char *scopes;
+	uint32_t directory_agent; /* 0: looked for */
+	uint16_t lifetime_s;
+};
+
 struct conf {
 	struct engine_conf engine;
 	const struct conf_listen *listen;
@@ -91,7 +99,8 @@ struct conf {
 	uint64_t audit_bytes;           /* of the audit's files */
 	uint32_t audit_keep_s;          /* how long a record is kept */
 	const struct conf_water *water; /* one a pool */
-	bool ipfix;                     /* sent to the collector */
+	struct conf_found slp;
+	bool ipfix; /* sent to the collector */
 	struct conf_listen collector;
 	uint32_t ipfix_domain, ipfix_enterprise, ipfix_templates_s;
 	bool metrics; /* served at metrics_listen */

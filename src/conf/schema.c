@@ -85,6 +85,11 @@ const struct conf_option conf_options[] = {
 	{ "ipfix", "enterprise", KIND_NUMBER, ONE, "32473", 1, UINT32_MAX, NULL, AT(ipfix, enterprise) },
 	{ "ipfix", "template-interval", KIND_NUMBER, ONE, "60", 1, DAY, NULL, AT(ipfix, template_interval) },
 
+	{ "slp", "advertise", KIND_BOOL, ONE, "false", ANY, NULL, AT(slp, advertise) },
+	{ "slp", "scopes", KIND_TEXT, ONE, "DEFAULT", ANY, NULL, AT(slp, scopes) },
+	{ "slp", "directory-agent", KIND_ADDRESS, ONE, "", ANY, NULL, AT(slp, directory_agent) },
+	{ "slp", "lifetime", KIND_NUMBER, ONE, "3600", 60, 65535, NULL, AT(slp, lifetime) },
+
 	{ "security", "require", KIND_WORD, LIST, "", ANY, guards, AT(security, require) },
 	{ "security", "key-file", KIND_TEXT, ONE, "", ANY, NULL, AT(security, key_file) },
 	{ "security", "tls-certificate", KIND_TEXT, ONE, "", ANY, NULL, AT(security, tls_certificate) },
@@ -108,6 +113,7 @@ const struct conf_section_spec conf_sections[] = {
 	{ "policy", true, sizeof(struct conf_policy) },
 	{ "audit", false, sizeof(struct conf_audit) },
 	{ "ipfix", false, sizeof(struct conf_ipfix) },
+	{ "slp", false, sizeof(struct conf_slp) },
 	{ "security", false, sizeof(struct conf_security) },
 	{ "host", true, sizeof(struct conf_host) },
 	{ "metrics", false, sizeof(struct conf_metrics) },

@@ -70,6 +70,11 @@ struct conf_ipfix {
 	struct conf_number domain, enterprise, template_interval;
 	int line;
 };
+struct conf_slp {
+	struct conf_number advertise, directory_agent, lifetime;
+	struct conf_string scopes;
+	int line;
+};
 struct conf_security {
 	struct conf_list require;
 	struct conf_string key_file, tls_certificate, tls_key, tls_authority;

@@ -19,6 +19,7 @@ struct monitor;
 struct page;
 struct water;
 struct export_counters;
+struct slp_agent_counters;
 /* A request may hold a configuration. */
 #define CONTROL_REQUEST_MAX ((size_t)1024 * 1024)
 
@@ -61,6 +62,7 @@ struct control_source {
 	struct page *page; /* NULL: not served */
 	const struct audit *audit;
 	const struct export_counters *exported;
+	const struct slp_agent_counters *slp;
 	const struct net_counters *net;
 	const struct net *sockets;
 	const struct turn *turn; /* counters of the loop */

@@ -11,6 +11,7 @@
 #include "gateway/monitor.h"
 #include "gateway/turn.h"
 #include "gateway/water.h"
+#include "slp/agent.h"
 #include "wire/proto.h"
 
 #include <stdio.h>
@@ -349,6 +350,22 @@ static void walk_export(struct walk *w)
 	sample(w, x->errors);
 }
 
+static void walk_slp(struct walk *w)
+{
+	const struct slp_agent_counters *c = w->source->slp;
+
+	family(w, "rsip_slp_messages_total", METRICS_COUNTER,
+		"SLP messages that came, by what became of them.");
+	sample1(w, "result", "answered", c->answered);
+	sample1(w, "result", "malformed", c->malformed);
+	sample1(w, "result", "not_for_us", c->not_for_us);
+	sample1(w, "result", "limited", c->limited);
+	family(w, "rsip_slp_registrations_total", METRICS_COUNTER,
+		"Registrations with SLP directory agents, by result.");
+	sample1(w, "result", "acknowledged", c->registered);
+	sample1(w, "result", "failed", c->unregistered);
+}
+
 static void walk_program(struct walk *w)
 {
 	const struct control_source *s = w->source;
@@ -388,5 +405,6 @@ void gw_metrics_collect(void *source, const struct metrics_sink *to)
 	walk_audit(&w);
 	walk_events(&w);
 	walk_export(&w);
+	walk_slp(&w);
 	walk_program(&w);
 }

@@ -89,6 +89,10 @@ static void keep_fixed(const struct conf *old, struct conf *new, char *names, si
 				   old->ipfix_domain != new->ipfix_domain ||
 				   old->ipfix_enterprise != new->ipfix_enterprise ||
 				   old->ipfix_templates_s != new->ipfix_templates_s },
+		{ "slp", old->slp.advertise != new->slp.advertise ||
+				 strcmp(old->slp.scopes, new->slp.scopes) != 0 ||
+				 old->slp.directory_agent != new->slp.directory_agent ||
+				 old->slp.lifetime_s != new->slp.lifetime_s },
 		{ "metrics listen",
 			old->metrics != new->metrics ||
 				old->metrics_listen.addr != new->metrics_listen.addr ||

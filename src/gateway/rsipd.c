@@ -279,6 +279,7 @@ static int handles_init(struct rsipd *d)
 	monitor_open(&d->monitor, d->loop, &d->events, &d->source);
 	export_init(&d->export, d->loop);
 	trial_init(&d->trial, d, d->loop);
+	advertise_init(&d->advertise, d->loop);
 	d->resolve.ctx = d;
 	d->resolve.found = on_resolved;
 	resolve_open(&d->resolve, d->loop);
@@ -507,6 +508,7 @@ static int source_fill(struct rsipd *d)
 	s->events = &d->events;
 	s->audit = d->audit;
 	s->exported = &d->export.counters;
+	s->slp = &d->advertise.agent.counters;
 	s->now_ms = source_now;
 	s->stats = source_stats;
 	s->reload = source_reload;
@@ -570,6 +572,9 @@ static int open_watchers(struct rsipd *d, char *why, size_t why_size)
 	}
 	if (err == 0)
 		err = open_export(d, why, why_size);
+	if (err == 0)
+		err = advertise_open(&d->advertise, d->loop,
+			(const struct conf *const *)&d->conf, d->engine, why, why_size);
 	if (err == 0)
 		err = ipc_server_new(d->loop, &control, &d->control, why, why_size);
 	if (err == 0 && d->conf->metrics) {
@@ -658,7 +663,7 @@ static void close_loop(struct rsipd *d)
 		(uv_handle_t *)&d->monitor.second, (uv_handle_t *)&d->export.templates,
 		(uv_handle_t *)&d->alive, (uv_handle_t *)&d->hup, (uv_handle_t *)&d->term,
 		(uv_handle_t *)&d->interrupt, (uv_handle_t *)&d->trial.timer,
-		(uv_handle_t *)&d->second };
+		(uv_handle_t *)&d->second, (uv_handle_t *)&d->advertise.timer };
 
 	if (d->loop == NULL)
 		return;
@@ -677,6 +682,7 @@ void rsipd_close(struct rsipd *d)
 	export_close(&d->export);
 	page_close(&d->page);
 	water_fini(&d->water);
+	advertise_close(&d->advertise);
 	ipc_server_free(d->control);
 	net_free(d->net);
 	plane_close(&d->plane);

@@ -2,6 +2,7 @@
 
 #include "base/limit.h"
 #include "conf/conf.h"
+#include "gateway/advertise.h"
 #include "gateway/archive.h"
 #include "gateway/control.h"
 #include "gateway/export.h"
@@ -56,6 +57,7 @@ struct rsipd {
 	enum health_link links[2]; /* private, public */
 	char health_told[HEALTH_TEXT];
 	uv_timer_t second; /* health_look() */
+	struct advertise advertise;
 	struct net *net;
 	struct proof proof;
 	struct trial trial;

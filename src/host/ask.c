@@ -266,8 +266,7 @@ struct rsip_want ask_want(const struct ask *ask, enum rsip_kind kind, uint32_t p
 	return want;
 }
 
-/* The default route's next hop. */
-static uint32_t next_hop(const struct host *h)
+uint32_t ask_next_hop(const struct host *h)
 {
 	struct route4 *routes;
 	const struct route4 *best = NULL;
@@ -303,14 +302,8 @@ int ask_gateway(
 		*gw = h->gws;
 		return 0;
 	}
+	*gw = NULL;
 	if (conf.gateway == 0)
-		conf.gateway = next_hop(h);
-	if (conf.gateway == 0) {
-		(void)snprintf(why, why_size,
-			"no gateway is named and there is no default route to try; name "
-			"one with -g, or as gateway in %s",
-			HOST_CONF_DEFAULT);
-		return ERR_CONFIG;
-	}
+		return 0;
 	return gw_get(h, &conf, gw, why, why_size);
 }

@@ -6,6 +6,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "host/dhcp.h"
 
 #include <confuse.h>
 #include <errno.h>
@@ -21,6 +22,8 @@ void host_conf_init(struct host_conf *c)
 {
 	*c = (struct host_conf){
 		.port = RSIP_PORT_DEFAULT,
+		.discover = HOST_DISCOVER_ALL,
+		.dhcp_option = DHCP_OPTION_DEFAULT,
 		.transport = RSIP_TCP,
 		.ports = HOST_PORTS,
 		.ports_max = HOST_PORTS_MAX,
@@ -90,6 +93,48 @@ static bool set_gateway(struct host_conf *c, const char *v)
 	}
 	return endpoint_parse(v, RSIP_PORT_DEFAULT, &c->gateway, &c->port) == 0 &&
 	       c->gateway != 0;
+}
+
+/* "dhcp,slp": words with commas between, or none. */
+static bool set_discover(struct host_conf *c, const char *v)
+{
+	static const char *const names[] = { "dhcp", "slp", "dns", "route" };
+	size_t len = strcspn(v, ",");
+
+	c->discover = 0;
+	for (; v[0] != 0; len = strcspn(v, ",")) {
+		size_t i = 0;
+
+		while (i < sizeof(names) / sizeof(names[0]) &&
+			(strlen(names[i]) != len || strncmp(names[i], v, len) != 0))
+			i++;
+		if (i == sizeof(names) / sizeof(names[0]))
+			return false;
+		c->discover |= 1U << i;
+		v += len + (v[len] == ',');
+	}
+	return true;
+}
+
+static bool set_scopes(struct host_conf *c, const char *v)
+{
+	if (strlen(v) >= sizeof(c->slp_scopes) || strpbrk(v, "()\\!<=>~;*+ ") != NULL)
+		return false;
+	strcpy(c->slp_scopes, v);
+	return true;
+}
+
+static bool set_slp_agent(struct host_conf *c, const char *v)
+{
+	c->slp_agent = 0;
+	return v[0] == 0 || addr_parse(v, &c->slp_agent) == 0;
+}
+
+static bool set_number(uint32_t *into, const char *v, uint32_t min, uint32_t max);
+
+static bool set_dhcp_option(struct host_conf *c, const char *v)
+{
+	return set_number(&c->dhcp_option, v, 0, 254);
 }
 
 static bool set_source(struct host_conf *c, const char *v)
@@ -181,6 +226,32 @@ static bool set_file(char *into, const char *v)
 	return true;
 }
 
+static bool set_publish(struct host_conf *c, const char *v)
+{
+	return set_file(c->publish.name, v);
+}
+
+static bool set_publish_server(struct host_conf *c, const char *v)
+{
+	uint32_t addr;
+	uint16_t port;
+
+	return (*v == 0 || endpoint_parse(v, 53, &addr, &port) == 0) &&
+	       (size_t)snprintf(c->publish.server, sizeof(c->publish.server), "%s", v) <
+		       sizeof(c->publish.server);
+}
+
+static bool set_publish_key(struct host_conf *c, const char *v)
+{
+	return set_file(c->publish.key, v);
+}
+
+static bool set_publish_ipseckey(struct host_conf *c, const char *v)
+{
+	return (size_t)snprintf(c->publish.ipseckey, sizeof(c->publish.ipseckey), "%s",
+		       v) < sizeof(c->publish.ipseckey);
+}
+
 static bool set_key_file(struct host_conf *c, const char *v)
 {
 	return set_file(c->keys.key_file, v);
@@ -212,6 +283,10 @@ static const struct key {
 	const char *problem; /* "KEY" in front, the value behind */
 } keys[] = {
 	{ "gateway", set_gateway, "is not ADDRESS[:PORT]" },
+	{ "discover", set_discover, "is not a list of dhcp, slp, dns, route" },
+	{ "dhcp-option", set_dhcp_option, "is not a number from 0 to 254" },
+	{ "slp-scopes", set_scopes, "is not a list of scopes" },
+	{ "slp-agent", set_slp_agent, "is not an IPv4 address" },
 	{ "source", set_source, "is not an IPv4 address" },
 	{ "transport", set_transport, "is neither tcp nor udp" },
 	{ "method", set_method, "is not rsap-ip, rsa-ip or rsipsec" },
@@ -223,6 +298,10 @@ static const struct key {
 	{ "spi-mode", set_spi_mode, "is neither block nor follow" },
 	{ "lease", set_lease, "is not a number of seconds" },
 	{ "device", set_device, "is not auto, kernel or tun" },
+	{ "publish", set_publish, "is longer than 255 bytes" },
+	{ "publish-server", set_publish_server, "is not ADDRESS[:PORT]" },
+	{ "publish-key", set_publish_key, "is longer than 255 bytes" },
+	{ "publish-ipseckey", set_publish_ipseckey, "is longer than 1023 bytes" },
 	{ "key-file", set_key_file, "is longer than 255 bytes" },
 	{ "tls-certificate", set_tls_certificate, "is longer than 255 bytes" },
 	{ "tls-key", set_tls_key, "is longer than 255 bytes" },

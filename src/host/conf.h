@@ -38,9 +38,24 @@ struct host_keys {
 		tls_authority[HOST_FILE_MAX];
 	char tls_name[HOST_FILE_MAX]; /* that the gateway's must have; "": its address */
 };
+#define HOST_SCOPES       128
+#define HOST_DISCOVER_ALL 0xfU
+
+/* `rsip up --publish`, "" for none. */
+struct host_publish {
+	char name[HOST_FILE_MAX];
+	char server[32]; /* ADDRESS[:PORT] */
+	char key[HOST_FILE_MAX];
+	char ipseckey[1024]; /* RDATA as in a zone file */
+};
 
 struct host_conf {
 	uint32_t gateway; /* 0: find one */
+	/* How: the ways that are tried (bits of enum seek_way), in that order. */
+	uint32_t discover;
+	uint32_t dhcp_option;         /* whose value is gateways; 0: not asked */
+	uint32_t slp_agent;           /* a directory agent; 0: as found */
+	char slp_scopes[HOST_SCOPES]; /* "": as DHCP says, else DEFAULT */
 	uint16_t port;
 	uint32_t source; /* our address towards it; 0: as routed */
 	enum rsip_transport transport;
@@ -54,6 +69,7 @@ struct host_conf {
 	uint32_t lease_s;       /* wish; 0: none */
 	enum host_device device;
 	struct host_keys keys;
+	struct host_publish publish;
 };
 
 void host_conf_init(struct host_conf *c);

@@ -1,7 +1,7 @@
 /* The control methods: org.rsipsec.host.* */
 #include "base/err.h"
 #include "base/log.h"
-#include "host/ops.h"
+#include "host/discover.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -113,6 +113,20 @@ static void on_lease_registered(struct gw_wait *wait, int err, const char *why)
 		hold_ask(hold, on_leased, op);
 }
 
+static void on_lease_gateway(void *ctx, struct gw *gw, int err, const char *why)
+{
+	struct lease_op *op = ctx;
+
+	if (err != 0) {
+		ipc_error_code(op->call, err, why);
+		lease_op_free(op);
+		return;
+	}
+	op->gw = gw;
+	op->wait.done = on_lease_registered;
+	gw_wait(gw, &op->wait);
+}
+
 static void lease_start(struct host *h, struct ipc_call *call, json_t *params,
 	enum rsip_kind kind, enum hold_use use)
 {
@@ -125,8 +139,6 @@ static void lease_start(struct host *h, struct ipc_call *call, json_t *params,
 			"one lease holds at most 255 ports; ask several times");
 		err = ERR_CONFIG;
 	}
-	if (err == 0)
-		err = ask_gateway(h, &op->ask, &op->gw, why, sizeof(why));
 	if (err != 0) {
 		ipc_error_code(call, err, op != NULL ? why : err_text(err));
 		h->idle = true;
@@ -147,8 +159,7 @@ static void lease_start(struct host *h, struct ipc_call *call, json_t *params,
 	op->use = use;
 	op->pid = (int)json_integer_value(json_object_get(params, "pid"));
 	op->watch = (int)json_integer_value(json_object_get(params, "watch"));
-	op->wait.done = on_lease_registered;
-	gw_wait(op->gw, &op->wait);
+	discover(h, &op->ask, on_lease_gateway, op);
 }
 
 static void on_lease(void *ctx, struct ipc_call *call, json_t *params)
@@ -385,6 +396,20 @@ static int query_items(struct query_op *op, const json_t *params, char *why, siz
 	return 0;
 }
 
+static void on_query_gateway(void *ctx, struct gw *gw, int err, const char *why)
+{
+	struct query_op *op = ctx;
+
+	if (err != 0) {
+		ipc_error_code(op->call, err, why);
+		free(op);
+		return;
+	}
+	op->gw = gw;
+	op->wait.done = on_query_registered;
+	gw_wait(gw, &op->wait);
+}
+
 static void on_query(void *ctx, struct ipc_call *call, json_t *params)
 {
 	struct host *h = ctx;
@@ -395,18 +420,15 @@ static void on_query(void *ctx, struct ipc_call *call, json_t *params)
 
 	if (err == 0)
 		err = query_items(op, params, why, sizeof(why));
-	if (err == 0)
-		err = ask_gateway(h, &ask, &op->gw, why, sizeof(why));
-	ask_fini(&ask);
-	if (err != 0) {
+	if (err == 0) {
+		op->call = call;
+		discover(h, &ask, on_query_gateway, op);
+	} else {
 		ipc_error_code(call, err, op != NULL ? why : err_text(err));
 		h->idle = true;
 		free(op);
-		return;
 	}
-	op->call = call;
-	op->wait.done = on_query_registered;
-	gw_wait(op->gw, &op->wait);
+	ask_fini(&ask);
 }
 
 /* --- ports of an IKE daemon -----------------------------------------------------------

@@ -32,8 +32,9 @@ struct host {
 	bool on_demand;        /* started by a command: ends when nothing is left */
 	bool end_wanted, stop; /* by a signal; now */
 	bool downing;
-	struct ipc_call *down; /* who asked for it, or NULL */
-	struct up *ups;        /* calls that wait for a lost lease */
+	struct publish *publish; /* NULL: no name */
+	struct ipc_call *down;   /* who asked for it, or NULL */
+	struct up *ups;          /* calls that wait for a lost lease */
 	struct nl *nl;
 	struct nl *xfrm;       /* NULL: no SAs in this kernel */
 	uint64_t sas_ended;    /* because their lease ended */
@@ -53,6 +54,7 @@ struct host {
 	bool dirty;                /* state to save */
 	bool resync;               /* a grant came or went: net_sync() due */
 	uint32_t idle_s;           /* for so long there has been no gateway */
+	size_t seeking;            /* commands whose gateway is looked for */
 	bool idle;                 /* something ended: is anything left? */
 	uv_prepare_t turn;
 	uv_poll_t watch;  /* somebody changed links, addresses or routes */

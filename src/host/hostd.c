@@ -3,6 +3,7 @@
  * itself when nothing is left that it was started for.
  */
 #include "host/host.h"
+#include "host/publish.h"
 
 #include "base/err.h"
 #include "base/log.h"
@@ -213,7 +214,8 @@ static void rest(struct host *h)
 		next = gw->next;
 		gw_rest(gw);
 	}
-	if (h->on_demand && h->gws == NULL && h->execs == NULL)
+	if (h->on_demand && h->gws == NULL && h->execs == NULL && h->seeking == 0 &&
+		!publish_is_busy(h))
 		h->stop = true;
 }
 
@@ -225,6 +227,7 @@ static void on_turn(uv_prepare_t *turn)
 
 	if (h->resync)
 		resync(h);
+	publish_check(h);
 	up_check(h);
 	down_check(h);
 	if (h->idle)
@@ -403,6 +406,7 @@ static void host_close(struct daemon *d)
 	struct host *h = &d->host;
 
 	net_restore(h);
+	publish_free(h);
 	while (h->gws != NULL)
 		gw_free(h->gws);
 	state_remove(h);

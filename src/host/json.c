@@ -1,5 +1,6 @@
 /* What the daemon holds, as its control methods answer it. */
 #include "host/host.h"
+#include "host/publish.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,9 +178,10 @@ json_t *json_status(const struct host *h)
 		gw_text(first, text);
 		name = json_string(text);
 	}
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "gateway", name,
-		"client_id", json_client_id(first), "interface", json_interface(h, first),
-		"bindings", json_bindings(h), "gateways", gateways, "tunnels", tunnels,
-		"follow", follow_json(h), "sas_ended", (json_int_t)h->sas_ended, "charon",
-		charon_json(h));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "gateway",
+		name, "client_id", json_client_id(first), "interface",
+		json_interface(h, first), "bindings", json_bindings(h), "gateways",
+		gateways, "tunnels", tunnels, "follow", follow_json(h), "sas_ended",
+		(json_int_t)h->sas_ended, "charon", charon_json(h), "publish",
+		publish_json(h));
 }

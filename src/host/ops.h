@@ -30,9 +30,8 @@ void ask_fini(struct ask *ask);
 enum rsip_kind ask_kind(const struct ask *ask, const struct rsip_registration *r);
 /* The wish of one request of that method for n ports; borrows from ask. */
 struct rsip_want ask_want(const struct ask *ask, enum rsip_kind kind, uint32_t ports);
-/*
- * Which gateway: named, or the one that is there, or the default route's next hop.
- * *fresh: it is new, nobody has registered with it yet.
- */
+/* The default route's next hop; 0: none. */
+uint32_t ask_next_hop(const struct host *h);
+/* The gateway that is named, or the one that is there; 0 and NULL: look for one. */
 int ask_gateway(struct host *h, const struct ask *ask, struct gw **gw, char *why,
 	size_t why_size);

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "host/host.h"
+#include "host/publish.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -159,10 +160,11 @@ static json_t *state_json(const struct host *h)
 		(void)json_array_append_new(ifaces, iface_json(i));
 	for (int i = 0; i < 2; i++)
 		(void)json_array_append_new(ike, json_integer(h->ike[i].hi));
-	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+	return json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
 		VERSION, "boot", boot, "on_demand", h->on_demand, "saved", saved,
 		"interfaces", ifaces, "gateways", gateways, "ike", ike, "former",
-		route_json(&h->former), "charon", charon_json(h));
+		route_json(&h->former), "charon", charon_json(h), "publish",
+		publish_state(h));
 }
 
 int state_save(const struct host *h)
@@ -419,6 +421,7 @@ static void state_apply(struct host *h, const json_t *state)
 	{
 		iface_load(h, item);
 	}
+	publish_load(h, json_object_get(state, "publish"));
 }
 
 int state_load(struct host *h, char *why, size_t why_size)

@@ -4,7 +4,8 @@
  */
 #include "base/err.h"
 #include "base/log.h"
-#include "host/ops.h"
+#include "host/discover.h"
+#include "host/publish.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 struct up {
 	struct up *next; /* of those that wait for what is lost */
 	struct ipc_call *call;
+	struct host *host;
 	struct gw *gw;
 	struct ask ask;
 	struct gw_wait wait;
@@ -51,6 +53,14 @@ static void up_fail(struct up *up, int err, const char *why)
 	up_free(up);
 }
 
+static void on_first_published(void *ctx)
+{
+	struct up *up = ctx;
+
+	ipc_reply(up->call, json_status(up->host));
+	up_free(up);
+}
+
 /* Everything is leased. */
 static void up_finish(struct up *up)
 {
@@ -72,8 +82,9 @@ static void up_finish(struct up *up)
 		return;
 	}
 	gw->upping = false;
-	ipc_reply(up->call, json_status(h));
-	up_free(up);
+	/* Whoever waits for us may be looked for under the name at once. */
+	if (!publish_wait(h, on_first_published, up))
+		on_first_published(up);
 }
 
 static void up_ask(struct up *up);
@@ -207,7 +218,8 @@ static void on_up_registered(struct gw_wait *wait, int err, const char *why)
 			"rsap-ip without ports leases nothing; give --ports 1 or more");
 		return;
 	}
-	if (!follow_begin(up, text, sizeof(text))) {
+	if (!follow_begin(up, text, sizeof(text)) ||
+		publish_start(up->host, &up->ask.conf.publish, text, sizeof(text)) != 0) {
 		up_fail(up, ERR_CONFIG, text);
 		return;
 	}
@@ -269,6 +281,25 @@ void up_check(struct host *h)
 	}
 }
 
+static void on_up_gateway(void *ctx, struct gw *gw, int err, const char *why)
+{
+	struct up *up = ctx;
+
+	if (err != 0) {
+		ipc_error_code(up->call, err, why);
+		up_free(up);
+		return;
+	}
+	up->gw = gw;
+	if (gw->up || gw->upping) {
+		again_wait(up);
+		return;
+	}
+	gw->upping = true;
+	up->wait.done = on_up_registered;
+	gw_wait(gw, &up->wait);
+}
+
 void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 {
 	struct host *h = ctx;
@@ -276,8 +307,6 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 	char why[IPC_WHY];
 	int err = up != NULL ? ask_parse(h, params, &up->ask, why, sizeof(why)) : -ENOMEM;
 
-	if (err == 0)
-		err = ask_gateway(h, &up->ask, &up->gw, why, sizeof(why));
 	if (err != 0) {
 		ipc_error_code(call, err, up != NULL ? why : err_text(err));
 		h->idle = true;
@@ -286,13 +315,8 @@ void ops_up(void *ctx, struct ipc_call *call, json_t *params)
 		return;
 	}
 	up->call = call;
-	if (up->gw->up || up->gw->upping) {
-		again_wait(up);
-		return;
-	}
-	up->gw->upping = true;
-	up->wait.done = on_up_registered;
-	gw_wait(up->gw, &up->wait);
+	up->host = h;
+	discover(h, &up->ask, on_up_gateway, up);
 }
 
 /* --- down -----------------------------------------------------------------------------
@@ -327,7 +351,7 @@ static void on_down_late(uv_timer_t *timer)
 /* Called each turn. */
 void down_check(struct host *h)
 {
-	if (!h->downing || h->gws != NULL)
+	if (!h->downing || h->gws != NULL || h->publish != NULL)
 		return; /* h->gws is not empty while there was an SA to end */
 	(void)uv_timer_stop(&h->end);
 	down_finish(h);
@@ -351,13 +375,10 @@ static void on_farewell_over(uv_timer_t *timer)
 	down_leave(timer->data);
 }
 
-void down_start(struct host *h)
+static void down_go(struct host *h)
 {
 	size_t ended = 0;
 
-	if (h->downing)
-		return;
-	h->downing = true;
 	while (h->execs != NULL)
 		exec_end(h->execs, NULL, NULL);
 	for (struct hold *hold = h->holds; hold != NULL; hold = hold->next)
@@ -367,6 +388,16 @@ void down_start(struct host *h)
 		(void)uv_timer_start(&h->end, on_farewell_over, FAREWELL_MS, 0);
 	else
 		down_leave(h);
+}
+
+void down_start(struct host *h)
+{
+	if (h->downing)
+		return;
+	h->downing = true;
+	/* The name first: nobody is to be sent to a lease that somebody else may get. */
+	if (!publish_withdraw(h, down_go))
+		down_go(h);
 }
 
 void ops_down(void *ctx, struct ipc_call *call, json_t *params)
