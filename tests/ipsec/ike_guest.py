@@ -55,7 +55,11 @@ class Ways:
         self.services += [talk.Service(self.net, name, swan.SERVICE, address)
             for name, address in HOSTS.items()]
         self.charons["y"] = swan.Charon(self.net, "y", OUT).start()
-        self.charons["y"].load("".join(v.at_peer() for v in (*self.all, self.clash)))
+        self.peer_load()
+
+    def peer_load(self, *more):
+        """The peer's connections, all of them: it forgets what is not among them."""
+        self.charons["y"].load("".join(v.at_peer() for v in (*self.all, self.clash, *more)))
 
     def lease(self, name):
         return self.road.leases[name]
@@ -222,13 +226,13 @@ def same_cookie(ways):
     ways.hosts_stop(["x2"])
 
 
-def hasty(ways, seconds=16):
+def hasty(ways, seconds=12):
     """Many lifetimes in a few seconds, a packet in fifteen lost each way, rsipd killed in between."""
     v = variants.Hasty(ways.clash.number + 1, "IKEv2", "ESP", "tunnel")
     v.name = "hasty"
     ways.net.batch("y", f"addr add {v.inner}/32 dev lo")
     ways.services.append(talk.Service(ways.net, "y", swan.SERVICE, v.inner))
-    ways.charons["y"].load(v.at_peer())
+    ways.peer_load(v)
     for name in HOSTS:
         path = ways.road.drop_in(name)
         ways.charons[name] = swan.Charon(ways.net, name, OUT, path).start()
