@@ -207,7 +207,7 @@ int main(int argc, char **argv)
 {
 	static struct bench b;
 	double cost[WAYS][MOST], ratio[MOST];
-	int pairs = argc > 1 ? atoi(argv[1]) : 21;
+	int pairs = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 21;
 	cpu_set_t one;
 
 	if (pairs < 1 || pairs > MOST)

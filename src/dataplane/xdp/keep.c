@@ -70,7 +70,7 @@ static void measure_prefixes(struct keep *k, const struct forward *f)
 /* Seven buckets in ten are filled: few keys need their second one. */
 static uint32_t buckets_for(uint32_t leases)
 {
-	uint64_t n = (uint64_t)leases * 10 / (7 * MAPS_SPI_WAYS);
+	uint64_t n = (uint64_t)leases * 10 / (7ULL * MAPS_SPI_WAYS);
 
 	return n < 1024 ? 1024 : (uint32_t)n;
 }
@@ -459,7 +459,7 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 		hold(k, holder, -1);
 	bool changed = before && (!l || !l->mark); /* it has other keys, or none */
 	keep_freeze(k, changed ? hop : 0, true);
-	if (!err)
+	if (!err && l)
 		keep_publish(k, l, lease->expires_ms);
 	if (changed) {
 		withdraw(k, &was);
