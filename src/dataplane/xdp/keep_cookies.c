@@ -45,9 +45,10 @@ void keep_cookies_of(struct keep *k, const struct tlease *l)
 {
 	const struct learned *e;
 
-	TAILQ_FOREACH(e, &l->learned[LEARNED_IKE].list, by_owner)
-	if (e->settled)
-		keep_cookie(k, e, true);
+	for (e = TAILQ_FIRST(&l->learned[LEARNED_IKE].list); e;
+		e = TAILQ_NEXT(e, by_owner))
+		if (e->settled)
+			keep_cookie(k, e, true);
 }
 
 static void settle_cookie(
