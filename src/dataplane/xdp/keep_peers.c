@@ -94,8 +94,9 @@ void keep_out_spis(struct keep *k, const struct tlease *l)
 {
 	const struct learned *e;
 
-	TAILQ_FOREACH(e, &l->learned[LEARNED_SPI].list, by_owner)
-	keep_out_spi(k, e, true);
+	for (e = TAILQ_FIRST(&l->learned[LEARNED_SPI].list); e;
+		e = TAILQ_NEXT(e, by_owner))
+		keep_out_spi(k, e, true);
 }
 
 /* --- what a predecessor left --- */
