@@ -439,7 +439,8 @@ static bool confine(void)
 {
 	struct sandbox s = {
 		.rights = sandbox_held(SANDBOX_NET_ADMIN | SANDBOX_NET_RAW |
-				       SANDBOX_NAMESPACES | SANDBOX_READ_ANY),
+				       SANDBOX_NAMESPACES | SANDBOX_READ_ANY |
+				       SANDBOX_LOW_PORTS),
 		.confine = true,
 		.any_files = true,
 		.may = SANDBOX_WRITES | SANDBOX_RENAMES,

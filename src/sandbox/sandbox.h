@@ -17,6 +17,7 @@ enum sandbox_right {
 	/* Of a host's daemon: namespaces of others, files of whoever called it. */
 	SANDBOX_NAMESPACES = 1 << 3, /* CAP_SYS_ADMIN, CAP_SYS_PTRACE; setns() */
 	SANDBOX_READ_ANY = 1 << 4,   /* CAP_DAC_READ_SEARCH */
+	SANDBOX_LOW_PORTS = 1 << 5,  /* CAP_NET_BIND_SERVICE: the DHCP client's port */
 };
 
 enum sandbox_access {

@@ -97,9 +97,9 @@ def test_the_daemon_of_a_host():
         g = topo.Gateway(net).start()
         topo.Host(net, "x1").rsip("lease", "-g", topo.NA)
         pid, status = daemon_of(net, "x1")
-        # NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN, DAC_READ_SEARCH
+        # NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN, DAC_READ_SEARCH
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == \
-            1 << 12 | 1 << 13 | 1 << 19 | 1 << 21 | 1 << 2
+            1 << 10 | 1 << 12 | 1 << 13 | 1 << 19 | 1 << 21 | 1 << 2
         assert status["NoNewPrivs"].strip() == "1"
         if "libasan" not in pathlib.Path(f"/proc/{pid}/maps").read_text():
             assert status["Seccomp"].strip() == "2"
