@@ -71,14 +71,15 @@ int enfy_decode(const uint8_t record[static ENFY_RECORD], struct enfy *e)
 /* One "A.B.C.D/LEN" up to the next blank or the end, where *text is then. */
 static int selector(const char **text, struct prefix4 *p)
 {
-	char one[PREFIX_TEXT_MAX];
+	char one[PREFIX_TEXT_MAX], again[PREFIX_TEXT_MAX];
 	size_t len = strcspn(*text, " ");
 
 	if (len == 0 || len >= sizeof(one))
 		return ERR_MALFORMED;
 	memcpy(one, *text, len);
 	one[len] = 0;
-	if (strchr(one, '/') == NULL || prefix_parse(one, p) != 0)
+	/* Written as charon writes it, not only readable: no /032. */
+	if (prefix_parse(one, p) != 0 || strcmp(prefix_format(p, again), one) != 0)
 		return ERR_MALFORMED;
 	*text += len;
 	return 0;

@@ -184,6 +184,7 @@ def first_packet(net, wire, r1):
     tools.mkdir()
     for name in ("iptables", "iptables-restore"):  # no nftables in this kernel
         (tools / name).symlink_to(f"/usr/sbin/{name.replace('iptables', 'iptables-legacy')}")
+    until_ping(net, "s", S, d(10))  # the gateways have met, in both cases
     without, tries = connect_ms(net, d(12))
     tap.check(f"without hold a connection takes {without:.0f} ms, {tries} SYNs", tries > 1)
     r1.end()

@@ -239,7 +239,8 @@ def test_flood(net, start):
             out.sendto(b"x", (f"10.{round_}.{i // 250}.{i % 250 + 1}", 9))
         assert r1.show()["pairs"] is not None
         before = before or memory()
-    assert memory() < before + 8192, (before, memory())
+    if "asan" not in pathlib.Path(f"/proc/{daemon_pid(net)}/maps").read_text():  # it keeps what is freed
+        assert memory() < before + 8192, (before, memory())
     assert ping(net, "s", S, d(10)) == 0
 
 
