@@ -7,7 +7,6 @@ x1 has an IP-in-IP tunnel to the gateway, x2 a GRE one; both have SAs with y at 
 What came of each cell of the matrix goes to $OUT/cells.json.
 """
 import itertools
-import os
 import pathlib
 import re
 import sys

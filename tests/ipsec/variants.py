@@ -5,7 +5,7 @@ identities, and the peer's network or port, of its own; all can be up at once.
 """
 import cells
 import swan
-from topo import NB, Y, Y2
+from topo import Y, Y2
 
 CONNECTION = """
     {name} {{
