@@ -168,8 +168,9 @@ static const struct cli_option apply_options[] = {
 /* "60", "60s", "5m", "1h"; 0 when it cannot be. */
 static uint32_t seconds_parse(const char *text)
 {
-	char *end;
-	unsigned long n = text[0] >= '0' && text[0] <= '9' ? strtoul(text, &end, 10) : 0;
+	size_t digits = strspn(text, "0123456789");
+	unsigned long n = digits > 0 && digits < 8 ? strtoul(text, NULL, 10) : 0;
+	const char *end = text + digits;
 
 	if (n == 0 || n > TRIAL_MAX_S)
 		return 0;

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,16 +82,15 @@ int conf_check_security(
 
 static bool mac_parse(const char *text, uint8_t mac[static 6])
 {
-	unsigned int b[6];
-	int end = 0;
-
-	if (strlen(text) != 17 || strspn(text, "0123456789abcdefABCDEF:") != 17 ||
-		sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3],
-			&b[4], &b[5], &end) != 6 ||
-		end != 17)
+	if (strlen(text) != 17 || strspn(text, "0123456789abcdefABCDEF:") != 17)
 		return false;
-	for (size_t i = 0; i < 6; i++)
-		mac[i] = (uint8_t)b[i];
+	for (size_t i = 0; i < 6; i++) {
+		char *end;
+
+		mac[i] = (uint8_t)strtoul(text + 3 * i, &end, 16);
+		if (end != text + 3 * i + 2 || *end != (i < 5 ? ':' : 0))
+			return false;
+	}
 	return (mac[0] & 1) == 0; /* not a group's */
 }
 

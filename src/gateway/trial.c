@@ -46,15 +46,15 @@ int trial_begin(
 	struct rsipd *d, const char *text, uint32_t seconds, char *why, size_t why_size)
 {
 	struct trial *t = &d->trial;
-	char *former = t->former != NULL ? t->former : strdup(d->conf->text);
+	char *former = strdup(d->conf->text);
 	int err = former != NULL ? take(d, text, why, why_size) : -ENOMEM;
 
-	if (err != 0) {
-		if (former != t->former)
-			free(former);
+	if (err != 0 || t->former != NULL)
+		free(former);
+	else
+		t->former = former;
+	if (err != 0)
 		return err;
-	}
-	t->former = former;
 	(void)uv_timer_start(&t->timer, on_over, (uint64_t)seconds * 1000, 0);
 	log_warn("configuration on trial", "seconds=%u", seconds);
 	return 0;

@@ -115,15 +115,12 @@ static int device_open(const char *device)
 static size_t first_frame(struct frame *f, char **argv)
 {
 	uint16_t port = (uint16_t)strtoul(argv[5], NULL, 10);
-	unsigned int m[6];
+	char *at = argv[3];
 	size_t len;
 
 	memset(f, 0, sizeof(*f));
-	if (sscanf(argv[3], "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4],
-		    &m[5]) != 6)
-		return 0;
-	for (int i = 0; i < 6; i++)
-		f->eth.ether_dhost[i] = (uint8_t)m[i];
+	for (int i = 0; i < 6; i++, at += *at != 0)
+		f->eth.ether_dhost[i] = (uint8_t)strtoul(at, &at, 16);
 	memcpy(f->eth.ether_shost, "\x02\xff\0\0\0\x01", 6);
 	f->eth.ether_type = htons(ETHERTYPE_IP);
 	f->ip.version = 4;
