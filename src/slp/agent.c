@@ -124,7 +124,8 @@ static void look(struct slp_agent *a, uint64_t now_ms)
 
 	send_msg(a, SLP_GROUP, SLP_PORT, &m);
 	a->looked++;
-	a->look_ms = now_ms + (a->looked < LOOK_TRIES ? RETRY_MS << a->looked : LOOK_MS);
+	a->look_ms = now_ms +
+		     (a->looked < LOOK_TRIES ? (uint64_t)RETRY_MS << a->looked : LOOK_MS);
 	if (a->looked >= LOOK_TRIES)
 		a->looked = 0;
 }
