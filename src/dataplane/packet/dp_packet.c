@@ -264,6 +264,8 @@ static void packet_close(struct dp *dp)
 		link_close(&dp->link[i]);
 	if (dp->silenced)
 		silence_end(&dp->silence);
+	else
+		silence_leave(&dp->silence);
 	hops_close(&dp->hops);
 	forward_fini(&dp->forward);
 	free(dp);

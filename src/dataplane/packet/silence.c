@@ -248,3 +248,9 @@ void silence_end(struct silence *s)
 	free(s->rules);
 	s->rules = NULL;
 }
+
+void silence_leave(struct silence *s)
+{
+	free(s->rules);
+	s->rules = NULL;
+}

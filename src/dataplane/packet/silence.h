@@ -28,3 +28,5 @@ int silence_set(
 	struct silence *s, const struct forward *f, bool anew, char *why, size_t size);
 /* Take the rules away. */
 void silence_end(struct silence *s);
+/* The rules stay for a successor; only memory goes. */
+void silence_leave(struct silence *s);
