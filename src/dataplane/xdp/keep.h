@@ -76,6 +76,12 @@ int keep_install(struct keep *k, struct tables *t, const struct lease *lease);
 void keep_remove(struct keep *k, struct tables *t, uint32_t bind_id);
 /* The part of keep_install() that is for the kernel, for a lease that the tables have. */
 void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms);
+/*
+ * What these keys need of the tables will be written soon: fetched meanwhile, as it is
+ * cold.  Only the first block and range.
+ */
+void keep_ahead(const struct keep *k, uint32_t address, const struct range *spis,
+	size_t n_spis, const struct range *ports, size_t n_ports);
 /* What a predecessor left and nobody installed again goes; what it learned is learned. */
 void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms);
 
@@ -138,6 +144,8 @@ bool keep_spis_put(struct keep *k, uint32_t place, const struct tlease *l);
 /* Blocks as the tables have them now, whoever has had them. */
 bool keep_spis_take(struct keep *k, uint32_t place, uint32_t address,
 	const struct range *r, size_t n);
+/* The bucket of the block at lo will be written. */
+void keep_spis_ahead(const struct keep *k, uint32_t place, const struct range *r);
 /* The life of the block at lo in a range that ends at hi; 0: none. */
 maps_life keep_spi_life(const struct keep *k, uint32_t place, uint32_t lo, uint32_t hi);
 /* What stands for no lease goes. */

@@ -242,6 +242,13 @@ bool keep_spis_put(struct keep *k, uint32_t place, const struct tlease *l)
 	return all;
 }
 
+void keep_spis_ahead(const struct keep *k, uint32_t place, const struct range *r)
+{
+	uint64_t key = maps_spi_key(r->lo, place, tables_block_at(r->lo, r->hi));
+
+	__builtin_prefetch(&k->spi[bucket_of(k, key, 0)], 1);
+}
+
 maps_life keep_spi_life(const struct keep *k, uint32_t place, uint32_t lo, uint32_t hi)
 {
 	const struct at at = find(k, maps_spi_key(lo, place, tables_block_at(lo, hi)));

@@ -266,35 +266,18 @@ INLINE const volatile maps_life *by_port(const struct maps_addr *a, uint16_t por
 	return a->ports == 0 ? NULL : AT(ports, ((a->ports - 1) << 16) + port);
 }
 
-/* All ones for 0, else 0, without a branch that could not be foretold. */
-INLINE uint64_t if_zero(uint64_t x)
-{
-	uint64_t y = -x;
-
-	asm volatile("" : "+r"(y));
-	return ((x | y) >> 63) - 1;
-}
-
 INLINE const volatile maps_life *in_bucket(uint64_t key, uint32_t which)
 {
 	const volatile struct maps_spis *b =
 		AT(spis, maps_spi_bucket(key, conf.odd, conf.n_buckets, which));
-	uint64_t found, way = 0;
 
 	if (!b)
 		return NULL;
-	found = if_zero(b->key[0] ^ key);
 #pragma clang loop unroll(full)
-	for (int i = 1; i < MAPS_SPI_WAYS; i++) {
-		uint64_t is = if_zero(b->key[i] ^ key);
-
-		found |= is;
-		way |= is & (uint64_t)i;
-	}
-	if (!found)
-		return NULL;
-	way &= MAPS_SPI_WAYS - 1;
-	return &b->life[way];
+	for (int i = 0; i < MAPS_SPI_WAYS; i++)
+		if (b->key[i] == key)
+			return &b->life[i];
+	return NULL;
 }
 
 /* The entry is still of this key, so its life is this key's. */
