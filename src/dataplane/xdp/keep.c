@@ -132,10 +132,9 @@ static void take_ports(struct keep *k, struct maps_addr *m, const struct taddr *
 }
 
 /* An address as it is now. */
-static void addr_take(struct keep *k, uint32_t place, uint32_t address)
+static void addr_take(struct keep *k, uint32_t place, const struct taddr *a)
 {
 	static const struct taddr nothing;
-	const struct taddr *a = tables_address(&k->forward->tables, address);
 	struct maps_addr *m = &k->addr[place];
 
 	take_ports(k, m, a ? a : &nothing);
@@ -193,11 +192,11 @@ static bool is_ours(const struct forward_pool *pool, uint32_t port)
 }
 
 /* Ports as the tables have them now, whoever held them. */
-static void ports_take(
-	struct keep *k, uint32_t place, uint32_t address, const struct range *r, size_t n)
+static void ports_take(struct keep *k, uint32_t place, const struct taddr *a,
+	const struct range *r, size_t n)
 {
-	const struct taddr *a = tables_address(&k->forward->tables, address);
-	const struct forward_pool *pool = forward_pool_of(k->forward, address);
+	const struct forward_pool *pool =
+		a ? forward_pool_of(k->forward, a->address) : NULL;
 	uint32_t ports = k->addr[place].ports;
 
 	if (ports == 0)
@@ -360,8 +359,10 @@ static void mark_shares(struct keep *k, const struct tlease *l)
 /* The keys of a lease as they are now. */
 static void write_keys(struct keep *k, uint32_t place, const struct tlease *l)
 {
-	addr_take(k, place, l->address);
-	ports_take(k, place, l->address, l->ports, l->n_ports);
+	const struct taddr *a = tables_address(&k->forward->tables, l->address);
+
+	addr_take(k, place, a);
+	ports_take(k, place, a, l->ports, l->n_ports);
 	if (!l->mark || !keep_spis_put(k, place, l))
 		KEEP_ONCE(k->addr[place].flags) = k->addr[place].flags | MAPS_PARTIAL;
 }
@@ -406,13 +407,14 @@ void keep_publish(struct keep *k, struct tlease *l, uint64_t expires_ms)
 /* After the tables changed: the keys of what is gone. */
 static void withdraw(struct keep *k, const struct lease *was)
 {
+	const struct taddr *a = tables_address(&k->forward->tables, was->address);
 	uint32_t place;
 
 	if (!keep_place_of(k, was->address, &place))
 		return;
-	ports_take(k, place, was->address, was->ports, was->n_ports);
+	ports_take(k, place, a, was->ports, was->n_ports);
 	(void)keep_spis_take(k, place, was->address, was->spis, was->n_spis);
-	addr_take(k, place, was->address);
+	addr_take(k, place, a);
 }
 
 /* The keys of a lease, kept over a change of the tables. */
@@ -582,12 +584,13 @@ void keep_settle(struct keep *k, struct tables *t, uint64_t now_ms)
 			record_end(k, i);
 	k->n_left = 0;
 	for (uint32_t place = 0; place < k->n_addrs; place++) {
-		uint32_t address = keep_address_at(k, place);
+		const struct taddr *a =
+			tables_address(&k->forward->tables, keep_address_at(k, place));
 
 		if (k->addr[place].flags == 0 && k->addr[place].ports == 0)
 			continue;
-		ports_take(k, place, address, &every, 1);
-		addr_take(k, place, address);
+		ports_take(k, place, a, &every, 1);
+		addr_take(k, place, a);
 	}
 	keep_settle_spis(k);
 	keep_settle_ways(k);
