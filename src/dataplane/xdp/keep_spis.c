@@ -69,6 +69,11 @@ static bool has_overflowed(const struct keep *k, uint32_t bucket)
 	return k->overflowed[bucket / 8] >> (bucket % 8) & 1;
 }
 
+static void set_overflowed(struct keep *k, uint32_t bucket)
+{
+	k->overflowed[bucket / 8] |= (uint8_t)(1U << (bucket % 8));
+}
+
 /* An entry: where it is. */
 struct at {
 	struct maps_spis *bucket;
@@ -114,7 +119,7 @@ static struct at second_place(struct keep *k, uint64_t key)
 	struct at at = find_in(k, bucket_of(k, key, 1), 0);
 
 	if (at.way >= 0)
-		k->overflowed[first / 8] |= (uint8_t)(1U << (first % 8));
+		set_overflowed(k, first);
 	return at;
 }
 
@@ -152,6 +157,10 @@ static bool put(struct keep *k, uint64_t key, uint32_t len, maps_life life)
 			at = second_place(k, key);
 		if (at.way < 0)
 			at = make_room(k, bucket);
+		if (at.way < 0) {
+			at = make_room(k, bucket_of(k, key, 1));
+			set_overflowed(k, bucket);
+		}
 		if (at.way < 0)
 			return false;
 		count_block(k, len, true);
@@ -304,7 +313,7 @@ int keep_spis_init(struct keep *k, uint32_t seed)
 				continue;
 			uint32_t first = bucket_of(k, key, 0);
 			if (first != i)
-				k->overflowed[first / 8] |= (uint8_t)(1U << (first % 8));
+				set_overflowed(k, first);
 			k->blocks[len <= 32 ? len : 0]++;
 		}
 	}

@@ -14,7 +14,7 @@
  * frozen hop is left to user space.
  */
 
-#define MAPS_LAYOUT   6 /* of these records; another one does not reuse pinned tables */
+#define MAPS_LAYOUT   7 /* of these records; another one does not reuse pinned tables */
 
 #define MAPS_PREFIXES 8
 #define MAPS_ENDS     8
@@ -94,9 +94,10 @@ static inline uint32_t maps_spi_bucket(
 {
 	uint64_t h = key * odd;
 
-	if (which)
-		h = (h ^ h >> 32) * 0x9e3779b97f4a7c15ULL;
-	return (uint32_t)((h >> 32) * n >> 32);
+	/* Numbers with a pattern, which hosts may choose, must not meet in few buckets.
+	 */
+	h = (h ^ h >> 29) * 0xbf58476d1ce4e5b9ULL;
+	return (uint32_t)((which ? h & 0xffffffff : h >> 32) * n >> 32);
 }
 
 /* --- next hops --- */
