@@ -22,4 +22,4 @@ void charon_sync(struct host *h);
 void charon_free(struct host *h);
 /* For `rsip status`, and the state file; null when nothing is kept. */
 json_t *charon_json(const struct host *h);
-void charon_load(struct host *h, const json_t *state);
+void charon_load(struct host *h, const json_t *o);

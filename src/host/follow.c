@@ -24,6 +24,8 @@
 #define WAITS_MAX   16 /* SPIs that one of them waits for */
 #define SPI_MIN     256
 #define LOOK_S      10 /* without any event */
+#define BRAKE_PER_S 1
+#define BRAKE_BURST 5
 
 struct counters {
 	uint64_t looks;             /* dumps of the kernel's SAs */
@@ -60,6 +62,7 @@ struct follow {
 	unsigned int idle_s; /* since the last look */
 	bool again;          /* something is not leased and not asked for */
 	struct limit limit;  /* of lines in the log */
+	struct limit brake;  /* of messages whose SPI was refused */
 	struct counters count;
 };
 
@@ -194,13 +197,12 @@ static struct hold *followed(const struct host *h, uint32_t addr, uint32_t spi)
 /* It can't have that SPI: the SA ends, the daemon will choose another one. */
 static void refuse(struct host *h, uint32_t addr, uint32_t spi, const char *why)
 {
-	const struct rsip_range one = { spi, spi };
-
 	h->follow->count.refused++;
 	if (limit_take(&h->follow->limit, 1, 5, now_ms()))
 		log_warn("SPI not leased, its security association ends",
 			"spi=0x%08" PRIx32 " reason=\"%s\"", spi, why);
-	(void)sas_sweep(h, addr, &one, 1, "its SPI is not to be had");
+	if (sas_refuse(h, addr, spi, "its SPI is not to be had"))
+		h->follow->again = true;
 }
 
 void follow_refused(struct hold *hold, const char *why)
@@ -226,10 +228,13 @@ static void on_answer(struct hold *hold, int err, const char *why)
 	if (refused) {
 		/*
 		 * The message leaves all the same: its SA can't be made any more, so what
-		 * comes of it is that the daemon fails now and not after minutes.
+		 * comes of it is that the daemon fails now and not after minutes.  But
+		 * one that fails again and again, and at once tries again, is slowed
+		 * down: its message ends with its time.
 		 */
 		refuse(f->host, addr, spi, why);
-		packets_release(f, addr, spi);
+		if (limit_take(&f->brake, BRAKE_PER_S, BRAKE_BURST, now_ms()))
+			packets_release(f, addr, spi);
 		return;
 	}
 	f->count.unanswered++;
@@ -453,7 +458,7 @@ json_t *follow_json(const struct host *h)
 		"spis", held, "waiting", (json_int_t)f->n_packets, "looks",
 		(json_int_t)c->looks, "messages", (json_int_t)c->messages, "kept",
 		(json_int_t)c->kept, "sent", (json_int_t)c->sent, "lost",
-		(json_int_t)(c->lost_late + c->lost_full), "leased",
+		(json_int_t)c->lost_late + (json_int_t)c->lost_full, "leased",
 		(json_int_t)c->leased, "whole", (json_int_t)c->whole, "refused",
 		(json_int_t)c->refused, "unanswered", (json_int_t)c->unanswered, "freed",
 		(json_int_t)c->freed);

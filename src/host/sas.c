@@ -12,6 +12,10 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
+
+/* Of whole seconds: at least one has gone by then. */
+#define SETTLED_S 2
 
 void sas_open(struct host *h)
 {
@@ -50,6 +54,40 @@ bool sas_leased(const struct host *h, uint32_t addr, uint32_t spi)
 	return false;
 }
 
+static bool end_one(struct host *h, const struct xfrm_sa *sa, const char *why)
+{
+	if (xfrm_end(h->xfrm, sa) != 0)
+		return false;
+	h->sas_ended++;
+	log_info("security association ended", "spi=0x%08" PRIx32 " reason=\"%s\"",
+		sa->spi, why);
+	return true;
+}
+
+bool sas_refuse(struct host *h, uint32_t addr, uint32_t spi, const char *why)
+{
+	struct xfrm_sa *list;
+	uint64_t now = (uint64_t)time(NULL);
+	bool later = false;
+	size_t n;
+
+	if (h->xfrm == NULL || xfrm_list(h->xfrm, addr, &list, &n) != 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const struct xfrm_sa *sa = &list[i];
+
+		if (sa->spi != spi)
+			continue;
+		/* A clock that was set back makes it old. */
+		if (!sa->larval && now >= sa->added_s && now - sa->added_s < SETTLED_S)
+			later = true;
+		else
+			(void)end_one(h, sa, why);
+	}
+	free(list);
+	return later;
+}
+
 size_t sas_sweep(struct host *h, uint32_t addr, const struct rsip_range *ranges, size_t n,
 	const char *why)
 {
@@ -60,15 +98,11 @@ size_t sas_sweep(struct host *h, uint32_t addr, const struct rsip_range *ranges,
 		xfrm_list(h->xfrm, addr, &list, &have) != 0)
 		return 0;
 	for (size_t i = 0; i < have; i++) {
-		if (!in(ranges, n, list[i].spi) || sas_leased(h, addr, list[i].spi) ||
-			xfrm_end(h->xfrm, &list[i]) != 0)
-			continue;
-		ended++;
-		log_info("security association ended",
-			"spi=0x%08" PRIx32 " reason=\"%s\"", list[i].spi, why);
+		if (in(ranges, n, list[i].spi) && !sas_leased(h, addr, list[i].spi) &&
+			end_one(h, &list[i], why))
+			ended++;
 	}
 	free(list);
-	h->sas_ended += ended;
 	return ended;
 }
 

@@ -2,6 +2,7 @@
 
 #include <rsip/types.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +22,11 @@ bool sas_leased(const struct host *h, uint32_t addr, uint32_t spi);
  */
 size_t sas_sweep(struct host *h, uint32_t addr, const struct rsip_range *ranges, size_t n,
 	const char *why);
-/* The same for what a hold has leased now, as if it were no longer so. */
+/*
+ * The SPI is not to be had: end its SA.  One that has only just got its keys stays for
+ * the moment, since its daemon may not know it itself yet and would miss the expiry:
+ * true, and the caller comes again.
+ */
+bool sas_refuse(struct host *h, uint32_t addr, uint32_t spi, const char *why);
+/* As sas_sweep(), for what a hold has leased now, as if it were no longer so. */
 size_t sas_sweep_hold(struct hold *hold, const char *why);

@@ -71,6 +71,7 @@ static int on_sa(const struct nlmsghdr *h, void *ctx)
 	sa.dst = ntohl(info->id.daddr.a4);
 	sa.spi = ntohl(info->id.spi);
 	sa.proto = info->id.proto;
+	sa.added_s = info->curlft.add_time;
 	/* Without SPI: the kernel waits for a daemon to make one. */
 	if (sa.spi == 0 || sa.dst != list->dst)
 		return MNL_CB_OK;

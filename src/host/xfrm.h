@@ -17,15 +17,16 @@ struct xfrm_sa {
 	/* The SPI is allocated, no key is there yet: an IKE daemon is negotiating. */
 	bool larval;
 	uint32_t mark, mask;
+	uint64_t added_s; /* CLOCK_REALTIME */
 };
 
 /* -EPROTONOSUPPORT where the kernel has no XFRM. */
 int xfrm_open(struct nl **nl);
 /*
  * ESP and AH with an SPI towards dst, larval ones too; AH before or after ESP as the
- * kernel has them.  *list is the caller's to free.
+ * kernel has them.  *result is the caller's to free.
  */
-int xfrm_list(struct nl *nl, uint32_t dst, struct xfrm_sa **list, size_t *n);
+int xfrm_list(struct nl *nl, uint32_t dst, struct xfrm_sa **result, size_t *n);
 /*
  * Take it out of the kernel.  A whole one expires (hard), which IKE daemons listen for:
  * they tell the peer and negotiate anew.  Of a larval one its daemon learns when it wants

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Inside the guest: libreswan as the hosts, whose SPIs rsip-hostd follows, then as the peer.
 
-    libreswan_guest.py [long] [PART ...]      parts: manual hosts peer
+    libreswan_guest.py [long] [PART ...]      parts: manual hosts charon peer
 
 The other side is strongSwan each time.  x1 has an IP-in-IP tunnel to the gateway and its IKE
 comes from a leased port, x2 has a GRE one and is told apart by cookie; `long` does that once
@@ -214,6 +214,37 @@ def ends(ways):
     tap.does(f"{name}: {v.words}, after the refusal", ways.talk, name, v)
 
 
+# --- strongSwan, followed ---
+
+
+def charon(ways):
+    """A charon that was told nothing: SPIs of its own, IKE from port 500."""
+    v, name = ways.all[0], "x1"
+    own = ways.charons[name] = swan.Charon(ways.net, name, OUT).start()
+    own.load(v.host(name, HOSTS[name], ways.lease(name)))
+    tap.does(f"{name}: strongSwan, followed: {v.words}", ways.try_one, name, v)
+    for by in (name, "y"):
+        old = own.spis(v.name)
+        what = ("--child", v.name) if by == name else \
+            ("--child-id", max(ways.charons["y"].numbers(f"{name}.{v.name}.test")[1]))
+        ways.charons[by].swanctl("--rekey", *what)
+        new = tap.does(f"{name}: strongSwan, followed: keyed anew by {by}", wait_for,
+            lambda: own.spis(v.name) - old, "nothing new")
+        tap.check(f"{name}: its new inbound SPI is leased",
+            new and all(map(ways.lease(name).has_spi, new)), new)
+    ask_host("conf-few-spis")
+    old = own.spis(v.name)
+    own.swanctl("--rekey", "--child", v.name)
+    tap.does(f"{name}: strongSwan, followed: an SPI that is refused", wait_for,
+        lambda: ways.follow(name)["refused"] > 0, "it is not")
+    ask_host("conf-all-spis")
+    tap.does(f"{name}: strongSwan, followed: it makes another one when SPIs are to be had",
+        wait_for, lambda: {s for s in own.spis(v.name) if ways.lease(name).has_spi(s)} - old,
+        "it does not", 20)
+    tap.does(f"{name}: strongSwan, followed: {v.words}, at last", ways.talk, name, v)
+    own.stop()
+
+
 # --- libreswan as the peer ---
 
 
@@ -378,7 +409,7 @@ def main():
     pluto.unpack()
     results = cells.Results()
     rounds = [DEMUX, SWAPPED] if "long" in sys.argv else [DEMUX]
-    parts = [w for w in sys.argv[1:] if w != "long"] or ["manual", "hosts", "peer"]
+    parts = [w for w in sys.argv[1:] if w != "long"] or ["manual", "hosts", "charon", "peer"]
     with Net("/run/road") as net:
         net.dir.mkdir(exist_ok=True)
         road_guest.links(net)
@@ -389,6 +420,8 @@ def main():
             manual(ways)
         for demux in rounds if "hosts" in parts else []:
             hosts(ways, demux)
+        if "charon" in parts:
+            charon(ways)
         results.cells.update(ways.results.cells)
         ways.charons["y"].stop()
         down(ways)

@@ -149,6 +149,19 @@ def test_refused(network, gateway, x1):
     assert x1.status()["sas_ended"] == 1
 
 
+# A daemon that is refused again and again, and tries again at once, is slowed down.
+def test_refused_again_and_again(network):
+    Gateway(network, pool='spis = { "256-300" }').start()
+    c = Ike(network, "x1").begin()
+    for n in range(8):
+        c.larval(0x10000000 + n)
+        c.send(AUTH)
+        wait_for(lambda: c.follow()["refused"] == n + 1, "it is not refused")
+    assert 1 <= c.follow()["waiting"] <= 3
+    wait_for(lambda: c.follow()["waiting"] == 0, "it waits for ever")
+    assert c.follow()["lost"] >= 1 and c.status()["sas_ended"] == 8
+
+
 # The message waits for the gateway, but not for ever.
 def test_waits_for_the_gateway(gateway, x1):
     x1.begin()
