@@ -455,3 +455,23 @@ def test_nothing_is_validated(tmp_path):
     for payload, message in zip(broken, tshark([("udp", b) for b in broken], tmp_path)):
         assert not message.malformed
         assert [p.raw for p in message.params] == [raw for _, _, raw in cut(payload)]
+
+
+# P-8.12-02: what a seal (docs/protocol.md, "Protection") puts at the end is a parameter like any
+# other to who does not know it; the message in front of it reads as before.
+def test_sealed_messages(tmp_path):
+    import sys
+    sys.path.insert(0, str(ROOT / "tests" / "control"))
+    from seal import SEAL_LEN, Key, seal
+    key = Key("x1")
+    for name in ("register-request-udp", "extend-request", "rsipsec-request-spi-block"):
+        vector = BY_NAME[name]
+        plain = bytes.fromhex(vector["hex"])
+        sealed = seal(plain, key, key.to_gateway, "10.0.0.11", "10.0.0.1", 7)
+        message, = tshark([("udp", sealed)], tmp_path)
+        assert not message.malformed
+        assert message.len == len(sealed) == len(plain) + SEAL_LEN
+        last = message.params.pop()
+        assert last.raw == sealed[-SEAL_LEN:] and "Vendor" in last.title
+        message.len -= SEAL_LEN
+        compare_vector(vector, message)
