@@ -121,7 +121,7 @@ static void learn(struct fast *b, uint32_t n)
  */
 void fast_install(struct fast *b, uint32_t n)
 {
-	struct tlease **lease = calloc(n, sizeof *lease);
+	struct tlease **lease = calloc(n, sizeof(struct tlease *));
 	uint32_t hosts = fast_hosts_of(n);
 
 	b->n_leases = n;

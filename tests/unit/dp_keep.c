@@ -127,7 +127,7 @@ static int install(struct rig *r, uint32_t i, struct range spi, enum remote_flow
 		.spis = &spi,
 		.n_spis = 1,
 		.remote = { .flow = flow, .addr = 1, .port = 2 },
-		.expires_ms = UNITS * 64 };
+		.expires_ms = (uint64_t)UNITS * 64 };
 
 	return keep_install(&r->k, &r->f.tables, &l);
 }
