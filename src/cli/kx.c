@@ -78,19 +78,21 @@ static void print_exchanger(const json_t *x)
 
 static void print_explanation(const json_t *e)
 {
-	const json_t *lookups = json_object_get(e, "lookups"), *one;
+	const json_t *lookups = json_object_get(e, "lookups");
 	const json_t *exchangers = json_object_get(e, "exchangers");
 	const char *decision = text_of(e, "decision");
 	size_t i;
 
-	json_array_foreach(lookups, i, one) print_lookup(one);
+	for (i = 0; i < json_array_size(lookups); i++)
+		print_lookup(json_array_get(lookups, i));
 	if (strcmp(decision, "none") == 0)
 		(void)printf("no exchanger: %s\n", text_of(e, "text"));
 	else
 		(void)printf("%s: %s; in this order:\n",
 			strcmp(decision, "direct") == 0 ? "itself" : "exchanger",
 			text_of(e, "text"));
-	json_array_foreach(exchangers, i, one) print_exchanger(one);
+	for (i = 0; i < json_array_size(exchangers); i++)
+		print_exchanger(json_array_get(exchangers, i));
 	if (text_of(e, "policy")[0] != 0)
 		(void)printf("group: %s\n", text_of(e, "policy"));
 	(void)printf("%s\n", text_of(e, "status"));

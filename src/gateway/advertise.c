@@ -266,7 +266,7 @@ int advertise_open(struct advertise *a, uv_loop_t *loop, const struct conf *cons
 	a->fd = socket_open(agent.address);
 	if (a->fd < 0) {
 		(void)snprintf(why, why_size,
-			"SLP, UDP port %u: %s; end what holds it, or leave out "
+			"SLP, UDP port %d: %s; end what holds it, or leave out "
 			"slp { advertise }",
 			SLP_PORT, err_text(a->fd));
 		return a->fd;

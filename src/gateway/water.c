@@ -13,10 +13,9 @@
 #include <uthash.h>
 
 #define LOOK_MS 1000
-#define ADDRESSES_MS                                                       \
-	1000 /* so many addresses cost no more than a millisecond a second \
-	      */
-#define HIGH_MAX 65536
+/* So many addresses cost no more than a millisecond a second. */
+#define ADDRESSES_MS 1000
+#define HIGH_MAX     65536
 
 struct water_address {
 	uint32_t address;
@@ -131,7 +130,7 @@ static void look_pool(struct look *l, struct water_pool *p)
 /* What left its pool while it was high is no more. */
 static void forget_unseen(struct water *w)
 {
-	struct water_address *h, *next;
+	struct water_address *h = NULL, *next = NULL;
 
 	HASH_ITER(hh, w->high, h, next)
 	{

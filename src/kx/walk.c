@@ -200,7 +200,7 @@ static void list_add(struct walk_name *n, const struct kx_rr *rr)
 static void list_take(
 	struct kx *kx, struct walk *w, struct walk_name *n, const struct kx_answer *a)
 {
-	uint8_t order[KX_RDATA_MAX];
+	uint8_t order[KX_RDATA_MAX] = { 0 };
 
 	for (size_t i = 0; i < a->n; i++)
 		order[i] = (uint8_t)i;
