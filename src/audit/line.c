@@ -33,10 +33,7 @@ const char *end_reason_name(enum end_reason r)
 
 static char *put_text(char *at, const char *text)
 {
-	size_t n = strlen(text);
-
-	memcpy(at, text, n);
-	return at + n;
+	return stpcpy(at, text); /* its NUL has room, too */
 }
 
 static char *put_number(char *at, uint32_t n)

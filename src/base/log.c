@@ -62,7 +62,7 @@ int log_to_journal(const char *socket_path)
 
 	if (strlen(socket_path) >= sizeof at.sun_path)
 		return -ENAMETOOLONG;
-	(void)strcpy(at.sun_path, socket_path);
+	memcpy(at.sun_path, socket_path, strlen(socket_path) + 1);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
 		err = -errno;

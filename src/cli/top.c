@@ -97,7 +97,7 @@ static double rate(const json_t *now, const json_t *before, const char *key, dou
 }
 
 struct row {
-	const json_t *client;
+	json_t *client;
 	double requests, refused, misused;
 };
 
@@ -214,7 +214,7 @@ static int print_table(const struct look *now, const struct look *before)
 
 static json_t *row_json(const struct row *r)
 {
-	json_t *row = json_copy((json_t *)(uintptr_t)r->client);
+	json_t *row = json_copy(r->client);
 
 	(void)json_object_set_new(row, "requests_per_s", json_real(r->requests));
 	(void)json_object_set_new(row, "refused_per_s", json_real(r->refused));

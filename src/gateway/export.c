@@ -187,15 +187,15 @@ void export_flush(struct export *x)
 
 void export_close(struct export *x)
 {
-	struct export_pair *p, *next;
+	struct export_pair *p = x->pairs, *next;
 
 	export_flush(x);
 	if (x->fd >= 0)
 		(void)close(x->fd);
 	x->fd = -1;
-	HASH_ITER(hh, x->pairs, p, next)
-	{
-		HASH_DEL(x->pairs, p);
+	HASH_CLEAR(hh, x->pairs);
+	for (; p != NULL; p = next) {
+		next = p->hh.next;
 		free(p);
 	}
 }

@@ -300,8 +300,12 @@ void monitor_open(struct monitor *m, uv_loop_t *loop, struct events *events,
 
 void monitor_close(struct monitor *m)
 {
-	while (m->clients != NULL)
-		client_end(m->clients);
+	struct monitor_client *next;
+
+	for (struct monitor_client *c = m->clients; c != NULL; c = next) {
+		next = c->next;
+		client_end(c);
+	}
 }
 
 size_t monitor_clients(const struct monitor *m)

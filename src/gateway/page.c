@@ -298,10 +298,12 @@ static json_t *drops_json(const struct dp_stats *stats)
 {
 	json_t *drops = json_object();
 
-	for (unsigned int r = DP_OK + 1; r < DP_REASONS; r++)
-		(void)json_object_set_new(drops, dp_reason_name(r),
-			json_integer((json_int_t)(stats->dropped[DP_IN][r] +
-						  stats->dropped[DP_OUT][r])));
+	for (unsigned int r = DP_OK + 1; r < DP_REASONS; r++) {
+		uint64_t n = stats->dropped[DP_IN][r] + stats->dropped[DP_OUT][r];
+
+		(void)json_object_set_new(
+			drops, dp_reason_name(r), json_integer((json_int_t)n));
+	}
 	return drops;
 }
 

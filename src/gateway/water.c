@@ -130,11 +130,12 @@ static void look_pool(struct look *l, struct water_pool *p)
 /* What left its pool while it was high is no more. */
 static void forget_unseen(struct water *w)
 {
-	struct water_address *h = NULL, *next = NULL;
+	struct water_address *h, *next;
 
-	HASH_ITER(hh, w->high, h, next)
-	{
+	for (h = w->high; h != NULL; h = next) {
+		next = h->hh.next;
 		if (!h->seen) {
+			/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not this one */
 			HASH_DEL(w->high, h);
 			free(h);
 		} else {
@@ -186,11 +187,11 @@ int water_conf(struct water *w, const struct conf *conf)
 
 void water_fini(struct water *w)
 {
-	struct water_address *h, *next;
+	struct water_address *h = w->high, *next;
 
-	HASH_ITER(hh, w->high, h, next)
-	{
-		HASH_DEL(w->high, h);
+	HASH_CLEAR(hh, w->high);
+	for (; h != NULL; h = next) {
+		next = h->hh.next;
 		free(h);
 	}
 	free(w->pools);

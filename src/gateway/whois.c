@@ -121,9 +121,9 @@ static int time_cut(json_t *record, const char *key)
 	return json_object_set_new(record, key, time_json(wall_ms)) == 0 ? 0 : -ENOMEM;
 }
 
-json_t *whois_ended_json(const json_t *record)
+json_t *whois_ended_json(json_t *record)
 {
-	json_t *item = json_copy((json_t *)(uintptr_t)record);
+	json_t *item = json_copy(record);
 
 	if (item == NULL || time_cut(item, "from") != 0 || time_cut(item, "until") != 0 ||
 		json_object_set_new(item, "lease_remaining", json_integer(0)) != 0 ||

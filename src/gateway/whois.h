@@ -25,4 +25,4 @@ bool whois_holds(const struct whois *w, const struct lease *l);
  */
 json_t *whois_json(const struct whois *w, const struct lease *l);
 /* The same from a record of the audit. */
-json_t *whois_ended_json(const json_t *record);
+json_t *whois_ended_json(json_t *record);

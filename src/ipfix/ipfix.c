@@ -61,7 +61,7 @@ enum template_id {
 };
 
 static const struct field fields[TEMPLATE_END - BINDING][FIELDS_MAX] = {
-	[BINDING - BINDING] = {
+	[0] = { /* BINDING */
 		FIELD(323, time_ms),  /* observationTimeMilliseconds */
 		FIELD(463, instance), /* natInstanceID */
 		FIELD(230, event),    /* natEvent */
