@@ -619,6 +619,7 @@ int rsipd_open(struct rsipd *d, char *why, size_t why_size)
 	};
 	int err = plane_choose(&d->plane, d->conf, why, why_size);
 
+	d->advertise.fd = -1; /* rsipd_close() comes also when nothing was opened */
 	files_raise();
 	if (err == 0 && strcmp(d->plane.driver->name, "none") != 0)
 		err = own_check(d->conf, why, why_size);
