@@ -251,7 +251,7 @@ uint32_t dest_next(struct kx *kx, uint32_t dest, uint8_t *tried, bool *pending)
 
 	*pending = false;
 	for (uint8_t i = 0; i < d->n_exch; i++) {
-		enum exch_state state = kx->exchs[d->exch[i]].state;
+		enum exch_state state;
 
 		if (*tried & 1U << i)
 			continue;
@@ -340,8 +340,9 @@ static enum kx_why take_self(struct kx *kx, struct dest *d, const struct kx_name
 static enum kx_why take(
 	struct kx *kx, struct dest *d, enum kx_why why, const struct walk_name *n)
 {
-	if (n != NULL)
-		d->name = n->name;
+	if (n == NULL)
+		return why;
+	d->name = n->name;
 	d->self = why == KX_WHY_SELF;
 	if (why == KX_WHY_EXCHANGER)
 		why = take_list(kx, d, n);

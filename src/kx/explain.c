@@ -32,7 +32,10 @@ struct kx_explain {
 	uv_timer_t timer;
 	struct lookup lookups[ASKS_MAX];
 	json_t *out, *listed, *exchangers;
-	enum kx_why why; /* of the first exchanger, or of the failure */
+	enum kx_why why;    /* of the first exchanger, or of the failure */
+	uint32_t connected; /* the pair whose exchanger is to fail next; 0: none */
+	uint32_t refused[ASKS_MAX]; /* look-ups that the resolver did not take */
+	size_t n_refused;
 	bool over, freed;
 };
 
@@ -56,6 +59,7 @@ static void lookup_write(
 {
 	char type[12], name[KX_NAME_TEXT], text[TEXT_MAX];
 	json_t *records = json_array();
+	uint64_t us = uv_hrtime() / 1000 - l->from_us;
 	bool moved = a->canon.len != 0 && !kx_name_same(&a->canon, &l->name);
 
 	for (size_t i = 0; i < a->n; i++)
@@ -68,8 +72,7 @@ static void lookup_write(
 			kx_type_text(l->type, type), "status", kx_status_text(a->status),
 			"ttl", (json_int_t)a->ttl_s, "records", records, "canonical",
 			moved ? name_json(&a->canon) : json_null(), "why",
-			text_json(a->why), "ms",
-			(double)(uv_hrtime() / 1000 - l->from_us) / 1000.0));
+			text_json(a->why), "ms", (double)us / 1000.0));
 }
 
 static const char *algorithm_text(uint8_t algorithm)
@@ -175,8 +178,6 @@ static void on_looked_up(void *ctx, uint32_t id, const struct kx_answer *answer)
 
 static void look_up(struct kx_explain *e, const struct kx_action *a)
 {
-	const struct kx_answer none = { .status = KX_ERROR,
-		.why = "too many look-ups at once" };
 	struct lookup *l = NULL;
 
 	for (size_t i = 0; i < ASKS_MAX && l == NULL; i++)
@@ -193,7 +194,7 @@ static void look_up(struct kx_explain *e, const struct kx_action *a)
 			return;
 		l->used = false;
 	}
-	step(e, &(struct kx_event){ .kind = KX_ANSWER, .id = a->id, .answer = &none });
+	e->refused[e->n_refused++] = a->id;
 }
 
 static void cancel(struct kx_explain *e, uint32_t kx_id)
@@ -255,25 +256,51 @@ static void on_over(uv_timer_t *timer)
 	kx_explain_free(e);
 }
 
-static void step(struct kx_explain *e, struct kx_event *ev)
+static void once(struct kx_explain *e, struct kx_event *ev)
 {
 	struct kx_action out[KX_ACTIONS_MIN];
-	uint32_t connected = 0;
 	size_t n;
 
-	if (e->over)
-		return;
 	ev->now_ms = uv_now(e->loop);
 	n = kx_step(e->kx, ev, out, KX_ACTIONS_MIN);
 	for (size_t i = 0; i < n; i++)
 		if (take(e, &out[i]))
-			connected = out[i].id;
+			e->connected = out[i].id;
 	for (size_t i = 0; i < n && !e->over; i++)
 		if (out[i].kind == KX_ASK)
 			look_up(e, &out[i]);
-	if (connected != 0 && !e->over)
-		step(e, &(struct kx_event){
-				.kind = KX_IKE, .id = connected, .ike = KX_IKE_FAILED });
+}
+
+/* What follows from it at once. */
+static bool follows(struct kx_explain *e, struct kx_event *ev)
+{
+	static const struct kx_answer none = { .status = KX_ERROR,
+		.why = "too many look-ups at once" };
+
+	if (e->connected != 0) {
+		*ev = (struct kx_event){
+			.kind = KX_IKE, .id = e->connected, .ike = KX_IKE_FAILED
+		};
+		e->connected = 0;
+		return true;
+	}
+	if (e->n_refused == 0)
+		return false;
+	*ev = (struct kx_event){
+		.kind = KX_ANSWER, .answer = &none, .id = e->refused[--e->n_refused]
+	};
+	return true;
+}
+
+static void step(struct kx_explain *e, struct kx_event *ev)
+{
+	struct kx_event next = *ev;
+
+	if (e->over)
+		return;
+	do
+		once(e, &next);
+	while (!e->over && follows(e, &next));
 	/* From the loop, when nobody of ours is on the stack any more. */
 	if (e->over)
 		(void)uv_timer_start(&e->timer, on_over, 0, 0);

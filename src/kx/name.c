@@ -251,12 +251,13 @@ struct kx_addr kx_addr_from4(uint32_t addr)
 
 void kx_addr_reverse(const struct kx_addr *a, struct kx_name *name)
 {
-	char text[16 * 4 + sizeof("in-addr.arpa.")], *to = text;
+	char text[16 * 4UL + sizeof("in-addr.arpa.")], *to = text;
+	const char *tree = a->len == 4 ? "in-addr.arpa." : "ip6.arpa.";
 
 	for (int i = a->len - 1; i >= 0; i--)
 		to += a->len == 4 ? sprintf(to, "%u.", a->b[i])
 				  : sprintf(to, "%x.%x.", a->b[i] & 15U, a->b[i] >> 4);
-	(void)strcpy(to, a->len == 4 ? "in-addr.arpa." : "ip6.arpa.");
+	memcpy(to, tree, strlen(tree) + 1);
 	(void)kx_name_parse(text, name);
 }
 

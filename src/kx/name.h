@@ -38,8 +38,8 @@ int kx_name_compare(const struct kx_name *a, const struct kx_name *b);
 bool kx_name_is_root(const struct kx_name *name);
 /* name is zone, or below it. */
 bool kx_name_within(const struct kx_name *name, const struct kx_name *zone);
-/* labels ("_isakmp._udp") in front of name; ERR_NOSPACE when it gets too long. */
-int kx_name_prefix(const char *labels, const struct kx_name *name, struct kx_name *out);
+/* front ("_isakmp._udp") before name; ERR_NOSPACE when it gets too long. */
+int kx_name_prefix(const char *front, const struct kx_name *name, struct kx_name *out);
 
 /* IPv4 or IPv6, bytes as on the wire. */
 struct kx_addr {

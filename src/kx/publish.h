@@ -24,6 +24,6 @@ struct kx_publish_job {
 
 /* The job is copied.  0 or -ENOMEM, or the code of the socket. */
 int kx_publish_new(uv_loop_t *loop, const struct kx_publish_job *job,
-	kx_publish_done done, void *ctx, struct kx_publisher **p);
+	kx_publish_done done, void *ctx, struct kx_publisher **result);
 /* Stops; done is not called.  NULL is allowed.  After done it is freed by itself. */
 void kx_publish_free(struct kx_publisher *p);

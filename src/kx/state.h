@@ -302,7 +302,7 @@ void check_step(struct kx *kx, uint32_t check);
 /* named.c */
 void named_load(struct kx *kx);
 void named_answer(struct kx *kx, const struct ask *a, const struct kx_answer *answer);
-void named_timer(struct kx *kx, uint32_t named);
+void named_timer(struct kx *kx, uint32_t i);
 /* The rule by name that this address belongs to; NONE. */
 uint32_t named_find(const struct kx *kx, const struct kx_addr *addr);
 

@@ -158,7 +158,7 @@ static int split(const char *text, struct words *w)
 	*w = (struct words){ 0 };
 	if (strlen(text) >= sizeof(w->text))
 		return ERR_NOSPACE;
-	(void)strcpy(w->text, text);
+	memcpy(w->text, text, strlen(text));
 	for (char *t = strtok_r(w->text, " \t", &save); t != NULL;
 		t = strtok_r(NULL, " \t", &save)) {
 		if (w->n == WORDS_MAX)

@@ -484,7 +484,7 @@ int kx_tsig_check(const struct kx_tsig *key, const uint8_t *packet, size_t len,
 {
 	struct rd r = rd_init(packet, len);
 	struct header h;
-	struct tsig t;
+	struct tsig t = { 0 };
 	int read;
 
 	header_read(&r, &h);
