@@ -45,6 +45,8 @@ static void put_options(const char *place, const struct cli_option *options)
 	}
 }
 
+/* As deep as the tables. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
 static void put_commands(const char *place, const struct cli_command *commands)
 {
 	for (const struct cli_command *c = commands; c->name != NULL; c++) {

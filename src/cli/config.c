@@ -187,7 +187,7 @@ static int try(const struct cli *cli, const struct conf *conf, uint32_t seconds)
 {
 	json_t *params = json_pack(
 		"{s:s, s:I}", "text", conf->text, "seconds", (json_int_t)seconds);
-	json_t *reply;
+	json_t *reply = NULL;
 	int status = params != NULL ? cli_call(socket_of(cli),
 					      "org.rsipsec.gateway.TryConfiguration",
 					      params, TIMEOUT_MS, &reply)

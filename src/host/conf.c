@@ -120,7 +120,7 @@ static bool set_scopes(struct host_conf *c, const char *v)
 {
 	if (strlen(v) >= sizeof(c->slp_scopes) || strpbrk(v, "()\\!<=>~;*+ ") != NULL)
 		return false;
-	strcpy(c->slp_scopes, v);
+	memcpy(c->slp_scopes, v, strlen(v) + 1);
 	return true;
 }
 

@@ -123,7 +123,7 @@ static bool collect(struct ua *u, uint64_t until, bool one, struct slp_msg *last
 	for (;;) {
 		struct pollfd p = { u->fd, POLLIN, 0 };
 		uint64_t now = now_ms();
-		struct sockaddr_in from;
+		struct sockaddr_in from = { 0 };
 		socklen_t len = sizeof(from);
 		ssize_t n;
 

@@ -241,6 +241,8 @@ static int holds_item(struct slp_text item, struct slp_text attributes, bool *ho
 	return 0;
 }
 
+/* No deeper than DEPTH. */
+/* NOLINTBEGIN(misc-no-recursion) */
 static int holds_filter(
 	struct slp_text *p, struct slp_text attributes, unsigned int depth, bool *holds);
 
@@ -297,6 +299,8 @@ static int holds_filter(
 	p->at++, p->len--;
 	return 0;
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 int slp_predicate(struct slp_text predicate, struct slp_text attributes, bool *holds)
 {
