@@ -166,7 +166,7 @@ def test_same_numbers_again(network, gateway, x1, charon, drop_in):
     gateway.end(signal.SIGKILL)
     shutil.rmtree(network.dir / "state")
     gateway.start()
-    wait_for(lambda: first(x1) and first(x1)["bind_id"] != old, "not leased again", 20)
+    wait_for(lambda: (held := first(x1)) and held["bind_id"] != old, "not leased again", 20)
     wait_for(lambda: f"binding {first(x1)['bind_id']} " in drop_in.read_text(), "file of before")
     assert settings(drop_in) == before
     assert charon.asked == ["reload-settings"] and not x1.status()["charon"]["restart"]
