@@ -284,10 +284,10 @@ class Net:
     def from_peer(self, packet):
         self.peer.send(packet)
 
-    def at_host(self, match, host=X1, tunnel="ipip"):
+    def at_host(self, match, host=X1, tunnel="ipip", deadline=DEADLINE):
         proto = 47 if tunnel == "gre" else 4
         f = self.hosts.expect(lambda p: IP in p and p[IP].dst == host and p[IP].proto == proto
-            and match(inner_of(p)))
+            and match(inner_of(p)), deadline)
         assert f[IP].src == NA
         return inner_of(f)
 
