@@ -7,6 +7,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "host/dhcp.h"
+#include "host/seek.h"
 
 #include <confuse.h>
 #include <errno.h>
@@ -22,7 +23,7 @@ void host_conf_init(struct host_conf *c)
 {
 	*c = (struct host_conf){
 		.port = RSIP_PORT_DEFAULT,
-		.discover = HOST_DISCOVER_ALL,
+		.discover = (1U << SEEK_WAYS) - 1,
 		.dhcp_option = DHCP_OPTION_DEFAULT,
 		.transport = RSIP_TCP,
 		.ports = HOST_PORTS,
@@ -98,17 +99,16 @@ static bool set_gateway(struct host_conf *c, const char *v)
 /* "dhcp,slp": words with commas between, or none. */
 static bool set_discover(struct host_conf *c, const char *v)
 {
-	static const char *const names[] = { "dhcp", "slp", "dns", "route" };
 	size_t len = strcspn(v, ",");
 
 	c->discover = 0;
 	for (; v[0] != 0; len = strcspn(v, ",")) {
-		size_t i = 0;
+		unsigned int i = 0;
 
-		while (i < sizeof(names) / sizeof(names[0]) &&
-			(strlen(names[i]) != len || strncmp(names[i], v, len) != 0))
+		while (i < SEEK_WAYS && (strlen(seek_name(i)) != len ||
+						strncmp(seek_name(i), v, len) != 0))
 			i++;
-		if (i == sizeof(names) / sizeof(names[0]))
+		if (i == SEEK_WAYS)
 			return false;
 		c->discover |= 1U << i;
 		v += len + (v[len] == ',');

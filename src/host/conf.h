@@ -38,8 +38,7 @@ struct host_keys {
 		tls_authority[HOST_FILE_MAX];
 	char tls_name[HOST_FILE_MAX]; /* that the gateway's must have; "": its address */
 };
-#define HOST_SCOPES       128
-#define HOST_DISCOVER_ALL 0xfU
+#define HOST_SCOPES 128
 
 /* `rsip up --publish`, "" for none. */
 struct host_publish {
